@@ -17,7 +17,15 @@ HUGE = 1e9
 
 MANY = 10**6
 """Largest whole number in a setting, except those in `_MOST`."""
-_MOST = {"cells": 256, "kernel": 255, "segments": 4096, "batch_size": 4096, "seed": 2**32 - 1}
+_MOST = {
+    "cells": 256,
+    "kernel": 255,
+    "spread": 255,
+    "side": 4096,
+    "segments": 4096,
+    "batch_size": 4096,
+    "seed": 2**32 - 1,
+}
 
 
 def largest_setting(setting: str) -> int:

@@ -4,7 +4,7 @@
   classes or layers.
 - `attention`: maps of attention probabilities. `fullgrad`: the sum over all layers.
 - `gradient`: maps at the input. `relevance`: relevance propagation and DeepLIFT.
-- `sampling`, `perturbation`, `superpixels`: methods of many passes.
+- `sampling`, `paths`, `perturbation`, `superpixels`: methods of many passes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from onnxcam.methods import attention as _attention
 from onnxcam.methods import composite as _composite
 from onnxcam.methods import fullgrad as _fullgrad
 from onnxcam.methods import gradient as _gradient
+from onnxcam.methods import paths as _paths
 from onnxcam.methods import perturbation as _perturbation
 from onnxcam.methods import principal as _principal
 from onnxcam.methods import relevance as _relevance
@@ -42,5 +43,5 @@ __all__ = [
     "read_settings",
 ]
 
-del _activation, _attention, _composite, _fullgrad, _gradient, _perturbation, _principal, _relevance, _sampling
+del _activation, _attention, _composite, _fullgrad, _gradient, _paths, _perturbation, _principal, _relevance, _sampling
 del _superpixels

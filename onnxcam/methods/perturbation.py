@@ -13,12 +13,14 @@ from onnxcam.errors import MethodError
 from onnxcam.media.resample import resized
 from onnxcam.methods.base import procedure
 from onnxcam.methods.context import MapContext
+from onnxcam.methods.libraries import library
 from onnxcam.methods.queries import Array, ModelQueries
+from onnxcam.methods.settings import require_share
 from onnxcam.numbers import MANY
 from onnxcam.structure.layout import BlockedLayout
 from onnxcam.targets.scores import softmax
 
-__all__ = ["ablationcam", "drise", "iscam", "occlusion", "recipro_cam", "rise", "scorecam", "sscam"]
+__all__ = ["ablationcam", "drise", "iscam", "occlusion", "recipro_cam", "rise", "scorecam", "sobol", "sscam"]
 
 
 @procedure("occlusion", around=None, at_layer=True)
@@ -32,7 +34,7 @@ def occlusion(queries: ModelQueries, patch: float = 0.2, stride: float = 0.1, ba
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="occlusion", settings={"patch": 0.1, "stride": 0.05})
     """
-    _share("occlusion", patch=patch, stride=stride)
+    require_share("occlusion", patch=patch, stride=stride)
     windows = [_windows(length, patch, stride) for length in queries.space]
     if (count := prod(map(len, windows))) > MANY:
         raise MethodError(f"the setting stride of occlusion makes {count} patches, more than {MANY}; take a larger one")
@@ -69,7 +71,7 @@ def rise(queries: ModelQueries, samples: int = 1000, cells: int = 7, keep: float
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="rise", settings={"samples": 4000})
     """
-    _share("rise", keep=keep)
+    require_share("rise", keep=keep)
     return _mean_mask(queries, queries.probabilities, samples, cells, keep, seed)
 
 
@@ -86,7 +88,7 @@ def drise(queries: ModelQueries, samples: int = 1000, cells: int = 7, keep: floa
     Example:
         >>> onnxcam.explain("yolo.onnx", "street.jpg", method="drise", target="detection=0", settings={"samples": 5000})
     """
-    _share("drise", keep=keep)
+    require_share("drise", keep=keep)
     return _mean_mask(queries, queries.similarities, samples, cells, keep, seed)
 
 
@@ -115,6 +117,42 @@ def _random_masks(space: tuple[int, ...], samples: int, cells: int, keep: float,
         large = resized(grid, [(cells + 1) * length for length in cell])
         corner = rng.integers(0, cell)
         yield large[tuple(slice(at, at + length) for at, length in zip(corner, space, strict=True))]
+
+
+@procedure("sobol", around=None, at_layer=True, extra="perturbation")
+def sobol(queries: ModelQueries, designs: int = 32, cells: int = 8, baseline: float = 0.0) -> Array:
+    """M_i = Σ_n (y(x ⊙ A_n) − y(x ⊙ C_n))² / (2 designs · Var y(x ⊙ A)), C_n the mask A_n with cell i from mask B_n.
+
+    Fel et al., Look at the Variance! Efficient Black-box Explanations with Sobol-based Sensitivity Analysis,
+    2111.04138: the total Sobol index of each cell by Jansen's estimator, the share of the variance of y that a cell
+    causes, alone and with others. The masks A_n and B_n are points of a Sobol sequence in [0, 1], by SciPy; *designs*
+    is a power of two. What a mask takes away is filled with *baseline*, in the tensor's own units. The map is
+    [*cells*, *cells*] and has no sign. An image takes (cells² + 1) designs runs, 2,080 by default.
+
+    Example:
+        >>> onnxcam.explain("model.onnx", "cat.jpg", method="sobol", settings={"cells": 7, "batch_size": 32})
+    """
+    count, space = cells ** len(queries.space), [cells] * len(queries.space)
+    if designs < 2 or designs & (designs - 1):
+        raise MethodError(f"the setting designs of sobol is a power of two, 2 or more, not {designs}")
+    qmc = library("sobol", "scipy.stats.qmc")
+    if 2 * count > qmc.Sobol.MAXDIM:
+        raise MethodError(
+            f"the setting cells of sobol makes {count} cells, more than {qmc.Sobol.MAXDIM // 2}; take fewer"
+        )
+    a, b = np.split(qmc.Sobol(2 * count, scramble=False).random(designs), 2, axis=1)
+    places = [np.arange(length) * cells // length for length in queries.space]
+
+    def masked() -> Iterator[Array]:
+        for cell in (None, *range(count)):
+            for mine, other in zip(a, b, strict=True):
+                mask = mine if cell is None else np.where(np.arange(count) == cell, other, mine)
+                yield queries.masked(mask.reshape(space)[np.ix_(*places)].astype(np.float32), baseline)
+
+    scores = queries.scores(masked(), (count + 1) * designs).reshape(count + 1, designs)
+    spread = scores[0].var(ddof=1)
+    found: Array = ((scores[1:] - scores[0]) ** 2).sum(1) / (2 * designs * (spread or 1))
+    return found.reshape(space)
 
 
 def _activation(context: MapContext) -> ir.Value:
@@ -253,9 +291,3 @@ def _around(cell: tuple[int, ...], space: tuple[int, ...], kernel: int) -> Array
         row = [comb(kernel - 1, i) / 2 ** (kernel - 1) if 0 <= i < kernel else 0 for i in apart.tolist()]
         mask = mask[..., None] * np.asarray(row, np.float32)
     return mask
-
-
-def _share(method: str, **settings: float) -> None:
-    for name, value in settings.items():
-        if not 0 < value <= 1:
-            raise MethodError(f"the setting {name} of {method} is a share, above 0 and at most 1, not {value:g}")

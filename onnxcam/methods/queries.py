@@ -88,7 +88,11 @@ class ModelQueries(ABC):
     @property
     def channels_last(self) -> Array:
         """x as [*space, channels]."""
-        return np.moveaxis(self.x, self._layout().channel - 1, -1)
+        return self.with_channels_last(self.x)
+
+    def with_channels_last(self, tensor: Array) -> Array:
+        """Return a tensor of the shape of x as [*space, channels]."""
+        return np.moveaxis(tensor, self._layout().channel - 1, -1)
 
     def masked(self, mask: Array, baseline: float = 0.0) -> Array:
         """Return x where *mask*, [*space] in [0, 1], is 1, and *baseline* where it is 0."""
@@ -103,10 +107,19 @@ class ModelQueries(ABC):
             found = np.moveaxis(turned @ _gaussian(turned.shape[-1], share), -1, axis - 1)
         return found
 
-    def values(self, samples: Iterable[Array], total: int) -> Iterator[Array]:
-        """Yield for each sample what the method's graph emits, float64."""
-        for batch in self._batches(samples, total):
+    def values(self, samples: Iterable[Array], total: int, in_turn: bool = False) -> Iterator[Array]:
+        """Yield for each sample what the method's graph emits, float64.
+
+        *in_turn*: a sample is made after the value of the one before was used, so that it may depend on it.
+        """
+        for batch in self._batches(samples, total, 1 if in_turn else 0):
             yield from self.run(self._tensor(batch), [MAP])[MAP].astype(np.float64)
+
+    def values_and_scores(self, samples: Iterable[Array], total: int) -> Iterator[tuple[Array, float]]:
+        """Yield for each sample what the method's graph emits, float64, and the score y."""
+        for batch in self._batches(samples, total):
+            found = self.run(self._tensor(batch), [MAP, SCORE])
+            yield from zip(found[MAP].astype(np.float64), found[SCORE].astype(np.float64).tolist(), strict=True)
 
     def scores(self, samples: Iterable[Array], total: int) -> Array:
         """Return the score y of each sample, float64 [total]."""
@@ -115,11 +128,17 @@ class ModelQueries(ABC):
 
     def probabilities(self, samples: Iterable[Array], total: int) -> Array:
         """Return the probability of the class for each sample, float64 [total]."""
-        return _joined((self.run_probabilities(self._tensor(batch)) for batch in self._batches(samples, total)), total)
+        return _joined(
+            (self.run_probabilities(self._tensor(batch)) for batch in self._batches(samples, total)),
+            total,
+        )
 
     def similarities(self, samples: Iterable[Array], total: int) -> Array:
         """Return how similar the detections in each sample are to the target detection, 0 to 1, float64 [total]."""
-        return _joined((self.run_similarities(self._tensor(batch)) for batch in self._batches(samples, total)), total)
+        return _joined(
+            (self.run_similarities(self._tensor(batch)) for batch in self._batches(samples, total)),
+            total,
+        )
 
     def head_scores(self, factors: Iterable[Array], total: int) -> Array:
         """Return the score y with the layer's activation times each of *factors*, [K or 1, *space or 1 …] each."""
@@ -131,9 +150,9 @@ class ModelQueries(ABC):
         np.multiply(view, np.stack(factors), out=view, casting="unsafe")
         return activations
 
-    def _batches(self, samples: Iterable[Array], total: int) -> Iterator[list[Array]]:
+    def _batches(self, samples: Iterable[Array], total: int, size: int = 0) -> Iterator[list[Array]]:
         shown = iter(self.progress(samples, total))
-        while batch := list(islice(shown, self.batch_size)):
+        while batch := list(islice(shown, size or self.batch_size)):
             yield batch
 
     def _tensor(self, batch: Sequence[Array]) -> Array:

@@ -10,7 +10,7 @@ from onnxcam import numbers
 from onnxcam.errors import MethodError
 from onnxcam.methods.base import Method
 
-__all__ = ["ImageSet", "read_settings"]
+__all__ = ["ImageSet", "read_settings", "require_share"]
 
 
 @dataclass(frozen=True)
@@ -41,3 +41,10 @@ def read_settings(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
         )
 
     return numbers.read_settings(method.id, method.settings, given, read, MethodError)
+
+
+def require_share(method: str, **settings: float) -> None:
+    """Raise MethodError unless each of *settings* is a share, above 0 and at most 1."""
+    for name, value in settings.items():
+        if not 0 < value <= 1:
+            raise MethodError(f"the setting {name} of {method} is a share, above 0 and at most 1, not {value:g}")

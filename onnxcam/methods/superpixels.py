@@ -6,16 +6,14 @@ superpixels, shap or lime the fit; the extra ``perturbation`` installs them.
 
 from __future__ import annotations
 
-import importlib
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 
 from onnxcam.errors import MethodError
 from onnxcam.methods.base import procedure
+from onnxcam.methods.libraries import library
 from onnxcam.methods.queries import Array, ModelQueries
 
 __all__ = ["COMPACTNESS", "kernelshap", "lime", "superpixels"]
@@ -38,7 +36,7 @@ def kernelshap(
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="kernelshap", settings={"segments": 30})
     """
-    shap = _library("kernelshap", "shap")
+    shap = library("kernelshap", "shap")
     cells, count = superpixels("kernelshap", queries, segments)
     if samples < min(2 * count, 2**count - 2):
         raise MethodError(
@@ -64,7 +62,7 @@ def lime(queries: ModelQueries, samples: int = 1000, segments: int = 50, baselin
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="lime", settings={"samples": 2000, "seed": 1})
     """
-    base = _library("lime", "lime.lime_base")
+    base = library("lime", "lime.lime_base")
     cells, count = superpixels("lime", queries, segments)
     z = np.random.default_rng(seed).integers(0, 2, (samples, count))
     z[0] = 1
@@ -78,7 +76,7 @@ def lime(queries: ModelQueries, samples: int = 1000, segments: int = 50, baselin
 
 def superpixels(method: str, queries: ModelQueries, segments: int) -> tuple[Array, int]:
     """Return the superpixel of each pixel, int [*space] from 0, and their number; SLIC segments the tensor."""
-    segmentation = _library(method, "skimage.segmentation")
+    segmentation = library(method, "skimage.segmentation")
     x = queries.channels_last
     low, high = x.min(), x.max()
     scaled = (x - low) / (high - low) if high > low else np.zeros_like(x)
@@ -106,14 +104,3 @@ def _global_seed(seed: int) -> Iterator[None]:
         yield
     finally:
         np.random.set_state(state)
-
-
-def _library(method: str, name: str) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # warnings of a library about its dependencies
-            return importlib.import_module(name)
-    except ImportError as error:
-        raise MethodError(
-            f"{method} is made by other libraries ({error}); pip install 'onnxcam[perturbation]'"
-        ) from None

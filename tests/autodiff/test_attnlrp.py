@@ -11,7 +11,7 @@ from onnxcam.autodiff import vjp
 from onnxcam.autodiff.attnlrp import FUNCTIONS, attnlrp_rules
 from onnxcam.errors import MethodError
 from onnxcam.testing import node_model, run
-from tests.methods.transformers import Transformer
+from tests.methods.replica_networks import Transformer
 from tests.networks import export, hand_model
 from tests.optional import torch
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.stats import qmc
 
 from tests.networks import HAND_X
 
@@ -35,6 +36,16 @@ PI = np.exp(-(((1 - np.sqrt(Z.sum(1) / 4)) / 0.25) ** 2) / 2)
 P = 1 / (1 + np.exp(Z @ [-0.5, 2, -1.5, 4]))
 ZC, PC = Z - np.average(Z, 0, PI), P - np.average(P, 0, PI)
 LIME = np.linalg.solve((ZC.T * PI) @ ZC + np.eye(4), (ZC.T * PI) @ PC)
+# With masks m there, y = Σ m_i s_i: two masks that differ in cell i differ by s_i (a_i - b_i).
+DESIGNS = np.split(qmc.Sobol(8, scramble=False).random(32), 2, axis=1)
+
+
+def sobol(shares: np.ndarray) -> np.ndarray:
+    """The total index of each cell of a linear y, by Jansen's estimator."""
+    a, b = DESIGNS
+    return shares**2 * ((a - b) ** 2).sum(0) / (2 * len(a) * (a @ shares).var(ddof=1))
+
+
 # Class 0: ∂ = (2, -1) / 4 at each of the 4 positions; Σ A_1 = 4, Σ A_2 = 6.
 BY_HAND: dict[str, Any] = {
     "cam": [[2, -2], [6, -4]],  # 2 A_1 - A_2
@@ -83,6 +94,13 @@ BY_HAND: dict[str, Any] = {
     "ablationcam": [[4, 0], [12, 0]],  # y = ½, y_1 = −3/2, y_2 = 2: w = (4, −3)
     "expected-gradients": [[0.5, -0.5], [1.5, -1]],  # linear on the way from its one baseline, 0
     "deeplift": [[0.5, -0.5], [1.5, -1]],  # y = Σ x ∂ from 0
+    # at the baseline, 0, no channel is alive: the first of 4 steps has no gradient, the others have ∂
+    "guided-ig": [[0.375, -0.375], [1.125, -0.75]],
+    # ∂² = (4, 1, 4, 1) / 16 of 10 / 16, and three quarters of y
+    "idgi": [[0.15, 0.0375], [0.15, 0.0375]],
+    # one segment; Σ IG = y(x) − y(b) = ½ + 4 from b = −4, ½ − 6 from b = 3: the mean is −½
+    "xrai": [[-1 / 8, -1 / 8], [-1 / 8, -1 / 8]],
+    "sobol": sobol(np.array([0.5, -0.5, 1.5, -1])).reshape(2, 2),
     "kernelshap": [[0.5, -0.5], [1.5, -1]],  # each pixel is a superpixel, and y their sum
     "lime": LIME.reshape(2, 2),
 }
@@ -96,6 +114,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "occlusion": {"patch": 0.5, "stride": 0.5},
     "rise": {"samples": 3, "keep": 1},
     "expected-gradients": {"baselines": np.zeros((1, *HAND_X.shape[1:]), np.float32), "samples": 3},
+    "guided-ig": {"steps": 4},
+    "idgi": {"steps": 4},
+    "xrai": {"steps": 35, "side": 48},
+    "sobol": {"cells": 2},
     "kernelshap": {"segments": 4},
     "lime": {"segments": 4, "samples": 30},
 }

@@ -12,63 +12,12 @@ import numpy as np
 import pytest
 
 from tests.methods.layer_relevance import as_matrix, split
-from tests.methods.transformers import Transformer, attnlrp_of_transformer, legrad
+from tests.methods.replica_networks import Transformer, input_gradient, layer_gradient, one_by_one, score
+from tests.methods.replicas_of_paths import guided_ig, idgi, sobol, xrai
+from tests.methods.transformers import attnlrp_of_transformer, legrad
 from tests.optional import torch
 
-nn, F = torch.nn, torch.nn.functional
-
-
-class Rectifier(torch.autograd.Function):
-    """A ReLU that passes back what *how* lets through."""
-
-    @staticmethod
-    def forward(ctx, x, how):
-        ctx.save_for_backward(x)
-        ctx.how = how
-        return x.clamp(min=0)
-
-    @staticmethod
-    def backward(ctx, dy):
-        (x,) = ctx.saved_tensors
-        passed = {"gradient": x > 0, "deconvnet": dy > 0, "guided": (x > 0) & (dy > 0)}[ctx.how]
-        return dy * passed, None
-
-
-class Net(nn.Module):
-    """Three convolutions, and a head: pooled and linear, or flat with two linear layers."""
-
-    def __init__(self, pooled: bool) -> None:
-        super().__init__()
-        self.pooled, self.how = pooled, None
-        self.convs = nn.ModuleList([nn.Conv2d(3, 8, 3, 2), nn.Conv2d(8, 16, 3, padding=1), nn.Conv2d(16, 12, 3)])
-        self.linear = nn.Linear(12, 5) if pooled else nn.Linear(12 * 25, 5)
-
-    def rectify(self, x):
-        return F.relu(x) if self.how is None else Rectifier.apply(x, self.how)
-
-    def features(self, x):
-        for conv in self.convs:
-            x = self.rectify(conv(x))
-        return x
-
-    def head(self, a):
-        return self.linear(a.mean((2, 3)) if self.pooled else a.flatten(1))
-
-    def forward(self, x):
-        return self.head(self.features(x))
-
-
-def layer_gradient(net, x, target):
-    a = net.features(x).detach().requires_grad_()
-    (g,) = torch.autograd.grad(net.head(a)[range(len(x)), target].sum(), a)
-    return a.detach(), g
-
-
-def input_gradient(net, x, target, how):
-    net.how, x = how, x.clone().requires_grad_()
-    (g,) = torch.autograd.grad(net(x)[range(len(x)), target].sum(), x)
-    net.how = None
-    return g
+F = torch.nn.functional
 
 
 def cam(net, x, target):
@@ -265,15 +214,6 @@ def by_position(combine):
     return replica
 
 
-def one_by_one(replica):
-    """The replica of a method of several passes: image by image, each with the seed's own numbers."""
-
-    def all_of_them(net, x, target):
-        return torch.stack([replica(net, x[i : i + 1], [target[i]])[0] for i in range(len(x))])
-
-    return all_of_them
-
-
 def around(x, samples, noise, seed=0):
     rng, sigma = np.random.default_rng(seed), noise * float(x.max() - x.min())
     return [x + torch.from_numpy(sigma * rng.standard_normal(x.shape[1:])).float() for _ in range(samples)]
@@ -298,11 +238,6 @@ def smoothgrad_cam_plus_plus(net, x, target):
         alpha = torch.where(below != 0, d2[k] / torch.where(below != 0, below, 1), 0)
         out += (alpha * d1[k].clamp(min=0)).sum() * a[k]
     return out.clamp(min=0)[None].float()
-
-
-def score(net, x, target):
-    with torch.no_grad():
-        return float(net(x)[0, target[0]])
 
 
 def occlusion(net, x, target):
@@ -483,6 +418,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "vargrad": {"samples": 5, "noise": 0.2},
     "smoothgradcam++": {"samples": 5, "noise": 0.2},
     "integrated-gradients": {"steps": 6, "baseline": 1.0},
+    "guided-ig": {"steps": 7, "fraction": 0.1, "deviation": 0.3, "baseline": 0.5},
+    "idgi": {"steps": 6, "baseline": 0.5, "batch_size": 3},
+    "xrai": {"steps": 4, "side": 96, "spread": 1, "least": 3, "batch_size": 3},
+    "sobol": {"designs": 8, "cells": 3, "baseline": 0.2, "batch_size": 7},
     "occlusion": {"patch": 1 / 3, "stride": 0.2, "baseline": 0.5, "batch_size": 3},
     "rise": {"samples": 6, "cells": 4, "keep": 0.4, "seed": 3, "batch_size": 4},
     "scorecam": {"batch_size": 5},
@@ -529,6 +468,10 @@ REPLICAS: dict[str, Callable] = {
     "smoothgrad": one_by_one(lambda *case: gradients_around(*case).mean(0)),
     "vargrad": one_by_one(lambda *case: gradients_around(*case).var(0, correction=0)),
     "integrated-gradients": one_by_one(integrated_gradients),
+    "guided-ig": one_by_one(guided_ig),
+    "idgi": one_by_one(idgi),
+    "xrai": one_by_one(xrai),
+    "sobol": one_by_one(sobol),
     "smoothgradcam++": one_by_one(smoothgrad_cam_plus_plus),
     "occlusion": one_by_one(occlusion),
     "rise": one_by_one(rise),

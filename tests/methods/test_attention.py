@@ -8,7 +8,8 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.errors import MethodError
-from tests.methods.transformers import Transformer, legrad
+from tests.methods.replica_networks import Transformer
+from tests.methods.transformers import legrad
 from tests.networks import export, hand_model, hand_transformer
 from tests.optional import torch
 

@@ -17,7 +17,7 @@ from tests.optional import libraries_of
 BLACK_BOXES = [method.id for method in METHODS.values() if method.black_box and not method.needs_detections]
 WITHOUT_GRADIENT = [*BLACK_BOXES, "scorecam", "sscam", "iscam", "ablationcam", "recipro-cam"]
 WITHOUT_GRADIENT += ["fem", "eigencam", "kpcacam"]
-OFFERED = "; or use --method occlusion, rise, kernelshap or lime, which need no gradient (`onnxcam inspect` lists all"
+OFFERED = "; or use --method occlusion, rise, sobol, kernelshap or lime, which need no gradient (`onnxcam inspect`"
 
 
 def scaled_model() -> onnx.ModelProto:
@@ -31,7 +31,7 @@ def scaled_model() -> onnx.ModelProto:
 
 
 def test_which_methods_are_black_boxes() -> None:
-    assert BLACK_BOXES == ["occlusion", "rise", "kernelshap", "lime"]
+    assert BLACK_BOXES == ["occlusion", "rise", "sobol", "kernelshap", "lime"]
 
 
 @pytest.mark.parametrize("method", WITHOUT_GRADIENT)

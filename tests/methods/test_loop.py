@@ -94,13 +94,13 @@ def test_integrated_gradients_are_complete() -> None:
 
 @pytest.mark.parametrize(
     "method",
-    "smoothgrad expected-gradients rise kernelshap lime scorecam ablationcam sscam iscam recipro-cam".split(),
+    "smoothgrad idgi expected-gradients rise sobol kernelshap lime scorecam ablationcam iscam recipro-cam".split(),
 )
 def test_batches_and_a_fixed_batch_change_nothing(method: str) -> None:
     libraries_of(method)
     fixed = hand_model()
     fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    settings = {} if method in ("scorecam", "ablationcam", "recipro-cam") else {"samples": 14}
+    settings = {"samples": 14} if "samples" in METHODS[method].settings else {}
     maps = [
         Explainer(model, method=method, settings={**settings, "batch_size": size}).attribute(HAND_X, target=0)
         for model, size in ((hand_model(), 1), (hand_model(), 4), (fixed, 3))
@@ -140,9 +140,9 @@ def test_numpys_own_generator_is_left_as_it_was() -> None:
     assert np.random.random() == first
 
 
-@pytest.mark.parametrize("method", ["kernelshap", "lime"])
+@pytest.mark.parametrize("method", ["kernelshap", "lime", "xrai", "sobol"])
 def test_without_the_extra_the_error_says_what_to_install(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("shap", "lime", "lime.lime_base", "skimage.segmentation"):
+    for name in ("shap", "lime", "lime.lime_base", "skimage.segmentation", "scipy.stats.qmc"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MethodError, match=rf"^{method} is made by .*; pip install 'onnxcam\[perturbation\]'$"):
         Explainer(hand_model(), method=method).attribute(HAND_X)
@@ -257,8 +257,8 @@ def test_traits_are_in_the_registry() -> None:
     sensitivities = "gradient deconvnet guided-backprop guided-gradcam guided-gradcam++ smoothgrad vargrad"
     assert set(MethodsWith("sensitivity").ids) == set(sensitivities.split())
     assert MethodsWith("needs_attention").ids == ("legrad",)
-    assert MethodsWith("extra").ids == ("kernelshap", "lime")
-    assert MethodsWith("black_box").ids == ("occlusion", "rise", "drise", "kernelshap", "lime")
+    assert MethodsWith("extra").ids == ("xrai", "sobol", "kernelshap", "lime")
+    assert MethodsWith("black_box").ids == ("occlusion", "rise", "drise", "sobol", "kernelshap", "lime")
     assert METHODS["finercam"].choices("base") == (
         *("gradcam", "gradcam++", "xgradcam", "hirescam", "gradcam-elementwise", "layercam", "shapleycam"),
         "eigengradcam",

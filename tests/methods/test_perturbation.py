@@ -16,7 +16,7 @@ from onnxcam.methods.perturbation import _around
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.structure.layer import candidates, named
 from onnxcam.targets import ClassAim, find_scores
-from tests.methods.replicas import Transformer
+from tests.methods.replica_networks import Transformer
 from tests.networks import HAND_X, export, hand_model
 from tests.optional import torch
 

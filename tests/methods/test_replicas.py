@@ -9,12 +9,11 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.methods import METHODS
+from tests.methods.replica_networks import Net, Transformer
 from tests.methods.replicas import (
     REPLICAS,
     SETTINGS,
     F,
-    Net,
-    Transformer,
     attnlrp,
     gradcam,
     shapleycam,

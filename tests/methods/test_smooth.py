@@ -11,7 +11,8 @@ from onnxcam.errors import MethodError
 from onnxcam.methods import METHODS
 from onnxcam.methods.augment import augmented
 from onnxcam.structure.layout import GridLayout
-from tests.methods.replicas import REPLICAS, Net, eigen, layer_gradient
+from tests.methods.replica_networks import Net, layer_gradient
+from tests.methods.replicas import REPLICAS, eigen
 from tests.networks import HAND_X, export, hand_model
 from tests.optional import torch
 

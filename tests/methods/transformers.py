@@ -8,52 +8,6 @@ from tests.optional import torch
 nn = torch.nn
 
 
-class Transformer(nn.Module):
-    """Two blocks over nine patches, with a class token or without; attention is spelt out."""
-
-    def __init__(self, class_token: bool, width: int = 8, heads: int = 2) -> None:
-        super().__init__()
-        self.class_token, self.heads = class_token, heads
-        self.patches = nn.Conv2d(3, width, 5, 5)
-        self.start = nn.Parameter(torch.randn(1, 1, width))
-        self.place = nn.Parameter(torch.randn(1, 9 + class_token, width))
-        self.blocks = nn.ModuleList(
-            nn.ModuleDict(
-                {
-                    "norm1": nn.LayerNorm(width),
-                    "qkv": nn.Linear(width, 3 * width),
-                    "out": nn.Linear(width, width),
-                    "norm2": nn.LayerNorm(width),
-                    "mlp": nn.Sequential(nn.Linear(width, 16), nn.GELU(), nn.Linear(16, width)),
-                }
-            )
-            for _ in range(2)
-        )
-        self.norm, self.linear = nn.LayerNorm(width), nn.Linear(width, 5)
-
-    def embedded(self, x):
-        z = self.patches(x).flatten(2).transpose(1, 2)
-        return (torch.cat([self.start.expand(len(z), -1, -1), z], 1) if self.class_token else z) + self.place
-
-    def block(self, block, z, probabilities=None):
-        n, t, width = z.shape
-        qkv = block["qkv"](block["norm1"](z)).reshape(n, t, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        if probabilities is None:
-            probabilities = (qkv[0] @ qkv[1].transpose(2, 3) / 2).softmax(-1)
-        z = z + block["out"]((probabilities @ qkv[2]).transpose(1, 2).reshape(n, t, width))
-        return z + block["mlp"](block["norm2"](z)), probabilities
-
-    def head(self, z):
-        z = self.norm(z)
-        return self.linear(z[:, 0] if self.class_token else z.mean(1))
-
-    def forward(self, x):
-        z = self.embedded(x)
-        for block in self.blocks:
-            z, _ = self.block(block, z)
-        return self.head(z)
-
-
 def legrad(net, x, target, first=0):
     """Each block with its probabilities as a leaf; its score is that of the mean of its tokens."""
     z, out = net.embedded(x).detach(), torch.zeros(len(x), 3, 3)

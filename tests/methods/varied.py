@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.methods.by_hand import BY_HAND, SPREAD, scaled
+from tests.methods.by_hand import BY_HAND, SPREAD, scaled, sobol
 
 X = np.array([1.0, -2, 3, -4])
 A = np.array([[1.0, 0, 3, 0], [0, 2, 0, 4]])  # ReLU(x), ReLU(-x)
@@ -94,6 +94,11 @@ VARIED: dict[str, Any] = {
     "smoothgradcam++": GRADCAM_PLUS_PLUS,
     # y is linear on the way from 0, and the sum of what its pixels add
     **dict.fromkeys(("integrated-gradients", "expected-gradients", "deeplift", "occlusion", "kernelshap"), SHARES),
+    "guided-ig": 0.75 * SHARES,  # at 0, where the first of 4 steps starts, no channel is alive
+    "idgi": GRADIENT**2 / (GRADIENT**2).sum() * 0.75 * Y[0],
+    # one segment: from −4, where y = 6, and from 3, where y = 6
+    "xrai": np.full(4, (Y[0] - 6) / 4),
+    "sobol": sobol(SHARES),
     "rise": np.full(4, P),  # every mask keeps all
     "scorecam": SCORECAM,
     "sscam": SCORECAM,  # so little noise that it is Score-CAM
