@@ -25,6 +25,7 @@ from onnxcam.structure.layer import Choice, Layer
 from onnxcam.targets import Aim, Scores, Task
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.detection import Detections
+from onnxcam.text_towers import TextTower
 
 __all__ = ["TRIED", "ModelReport", "Row", "survey"]
 
@@ -103,6 +104,10 @@ def _survey(path: str | os.PathLike[str]) -> ModelReport:
         _inspect_methods(found, description, prepared)
     except OnnxcamError as error:
         found.warnings.append(str(error))
+        found.inputs = found.inputs or [_tensor(value) for value in model.graph.inputs]
+        found.outputs = found.outputs or [_tensor(value) for value in model.graph.outputs]
+        tower = TextTower.of(path, model, None, "cpu")
+        found.reading = found.reading or ([] if tower is None else tower.reading)
         found.methods = dict.fromkeys(METHODS, "see the warning")
     return found
 
