@@ -26,6 +26,7 @@ from onnxcam.methods import find_method, read_settings
 from onnxcam.methods.base import AUTO, NONE, SMOOTH
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.inputs import InputValue
+from onnxcam.model.signals import SignalChoice
 from onnxcam.preprocess import Preprocess, Spec, stack
 from onnxcam.progress import Progress, quiet
 from onnxcam.structure.layer import Choice
@@ -83,6 +84,10 @@ class Explainer(FixedArguments):
             processor.
         cache: A folder that keeps the graphs of model files from one start to the next (docs/explain.md); None keeps
             none. *model* is then a path.
+        rate: Of a model of signals: the samples in a second that it takes; None reads it from the file
+            (docs/signals.md).
+        start: Where the part of a longer signal begins: a sample, or seconds such as ``"2.5s"``.
+        resample: Change signals of another rate to the model's.
 
     Raises:
         OnnxcamError: a message of one line says what is wrong (see `onnxcam.errors`).
@@ -112,6 +117,9 @@ class Explainer(FixedArguments):
     features: bool = False
     spin: bool = True
     cache: str | os.PathLike[str] | None = None
+    rate: float | None = None
+    start: int | str | None = None
+    resample: bool = False
 
     def __post_init__(self) -> None:
         self.settings, self.inputs = MappingProxyType(dict(self.settings)), MappingProxyType(dict(self.inputs))
@@ -119,7 +127,8 @@ class Explainer(FixedArguments):
         if self.method != AUTO:
             find_method(self.method)  # before the model is read
         about = self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs, self._said()
-        self.network = ModelDescription(*about, cache=self._graph_cache())
+        signals = SignalChoice(self.rate, self.start, self.resample)
+        self.network = ModelDescription(*about, cache=self._graph_cache(), signals=signals)
         self.method = self._default_method() if self.method == AUTO else self.method
         method = find_method(self.method)
         smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
@@ -181,7 +190,8 @@ class Explainer(FixedArguments):
 
         Args:
             images: An image file, an array uint8 [H, W, 3] RGB, what `prepare` returned, or a list of these; of a
-                model of volumes a file or an array [D, H, W].
+                model of volumes a file or an array [D, H, W]; of a model of signals a .wav, .csv or .npy file, or an
+                array (docs/signals.md).
             target: What to explain; None is the default target of this explainer.
             inputs: The model's other inputs; they override those of this explainer.
 

@@ -41,6 +41,9 @@ class Options(TypedDict, total=False):
     features: bool
     spin: bool
     cache: str | os.PathLike[str] | None
+    rate: float | None
+    start: int | str | None
+    resample: bool
 
 
 class FixedArguments:
