@@ -21,6 +21,7 @@ from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import choose_layer
 from onnxcam.model.invalid import explaining_invalid_models
 from onnxcam.model.prepared import PreparedModel
+from onnxcam.model.signal_modality import SCALINGS as SIGNAL_SCALINGS
 from onnxcam.structure.layer import Choice, Layer
 from onnxcam.targets import Aim, Scores, Task
 from onnxcam.targets.classification import Classes
@@ -125,6 +126,10 @@ def _inspect_input(found: ModelReport, description: ModelDescription, prepared: 
     layout = description.layout
     if layout is not None and len(layout.space) == 3:
         found.preprocess = f"of a volume, by its numbers: one of {', '.join(SCALINGS)}"
+        return
+    if layout is not None and len(layout.space) == 1:
+        found.preprocess = f"of a signal, one of {', '.join(SIGNAL_SCALINGS)}"
+        found.warnings = list(description.warnings)
         return
     found.preprocess, found.warnings = str(description.preprocessing), list(description.warnings)
 

@@ -30,7 +30,6 @@ from onnxcam.explainer.many import identity
 from onnxcam.explainer.request import PreprocessedImage
 from onnxcam.media import image as images
 from onnxcam.metrics.truth import Truth
-from onnxcam.model.modality import ImageModality
 from onnxcam.text import in_message
 
 __all__ = ["FINISHERS", "ExplainedPicture", "LoadedPicture", "Worker", "main"]
@@ -78,7 +77,6 @@ class Worker:
         for target in job.targets:
             self.explainer.check(target)
         self._truth = None if job.truth is None else Truth(job.truth, job.mask_values)
-        self._is_image = isinstance(self.explainer.network.modality, ImageModality)
         self.identity = {
             **identity(self.explainer, job.targets),
             "truth": None if job.truth is None else Path(job.truth).name,
@@ -88,12 +86,15 @@ class Worker:
 
     def run(self, pictures: Sequence[Picture], alone: bool) -> None:
         """Explain *pictures*, and send the rows of each; with *alone*, one after the other."""
-        if alone or not self._is_image:
+        if alone or not all(self._decodes(picture) for picture in pictures):
             for picture in pictures:
                 self._finish(self._explain([(picture, self._load(picture))]))
             return
         batches = [[picture] for picture in pictures]
         pipeline.run(batches, self._load, self._explain, self._finish, jobs=self._readers, finishers=FINISHERS)
+
+    def _decodes(self, picture: Picture) -> bool:
+        return self.explainer.network.modality.decodes(picture.path)
 
     def _load(self, picture: Picture) -> LoadedPicture:
         """Read and preprocess a picture."""
@@ -104,7 +105,7 @@ class Worker:
             sha256 = hashlib.sha256(data).hexdigest()
             if not data:
                 raise ImageError(f"{in_message(picture.path)}: the file is empty; copy the image again")
-            if not self._is_image:
+            if not self._decodes(picture):
                 return LoadedPicture(picture, sha256, self.explainer.prepare(_local(picture)), {})
             content = images.decode(data, picture.path, self.explainer.network.warn)
             return LoadedPicture(picture, sha256, self.explainer.prepare(content), look_of(content))

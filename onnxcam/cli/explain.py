@@ -58,6 +58,19 @@ def command(
     letters: options.LettersOption = None,
     text_model: options.TextModelOption = None,
     tokenizer: options.TokenizerOption = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Of a network of signals: the samples in a second that it takes.", show_default=False),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the part of a longer signal begins: a sample, or seconds such as 2.5s.", show_default=False
+        ),
+    ] = None,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Change signals of another rate to the network's.")
+    ] = False,
     provider: options.ProviderOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print manifest.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("onnxcam-out"),
@@ -102,7 +115,7 @@ def command(
         ),
     ] = None,
 ) -> None:
-    """Explain images. Writes overlays, raw maps and manifest.json to a folder.
+    """Explain images, volumes or signals. Writes overlays, raw maps and manifest.json to a folder.
 
     An interrupted run resumes when you repeat the command.
     """
@@ -140,6 +153,9 @@ def command(
         progress=show.passes,
         spin=len(names) == 1,
         cache=cache,
+        rate=rate,
+        start=start,
+        resample=resample,
     )
     wanted: Sequence[str | None] = [f"top={top}"] if top else target or [None]
     for one in wanted:

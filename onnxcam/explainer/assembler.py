@@ -14,6 +14,7 @@ from onnxcam.explainer.compiled import CompiledExplanation
 from onnxcam.explainer.explanation import Explanation
 from onnxcam.explainer.request import Array, Arrays, ExplanationRequest
 from onnxcam.media import heatmap
+from onnxcam.media.signal import Signal
 from onnxcam.metadata.reserved import CHOSEN, FEATURES, MAP, SCORE
 from onnxcam.methods import Method
 from onnxcam.model.description import ModelDescription
@@ -61,6 +62,7 @@ class Assembler:
         return Explanation(
             image=modality.pixels(picture),
             affine=modality.affine(picture),
+            signal=picture if isinstance(picture, Signal) else None,
             map=cast(Any, partial(self._map, flat, None if parts is not None else picture, own, space)),
             map_at=partial(self._map, flat, picture, own, space) if parts is None else None,
             raw=raw,
@@ -76,7 +78,7 @@ class Assembler:
             features=results[FEATURES][0].astype(np.float32) if FEATURES in results else None,
             note=goal.note,
             parts=tuple(parts) if parts is not None else None,
-            warnings=(*self._warnings(request, compiled, index, flat), *self._misplaced(place, own), *doubts),
+            warnings=(*self._warnings(picture, request, compiled, index, flat), *self._misplaced(place, own), *doubts),
         )
 
     def _map(
@@ -144,9 +146,9 @@ class Assembler:
         return None, [f"a score of {found:.4g} is above 1, so it is no probability"]
 
     def _warnings(
-        self, request: ExplanationRequest, compiled: CompiledExplanation, index: int | None, flat: Array
+        self, picture: Any, request: ExplanationRequest, compiled: CompiledExplanation, index: int | None, flat: Array
     ) -> tuple[str, ...]:
-        warnings = [*self.network.warnings, *request.goals[0].warnings]
+        warnings = [*self.network.warnings_of(picture), *request.goals[0].warnings]
         if not (np.abs(flat) if self.signed else flat).max(initial=0) > 0:
             warnings.append(self._why_blank(request, index, compiled))
         if request.goals[0].box is not None and self.pooled:

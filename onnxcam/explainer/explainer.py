@@ -26,6 +26,7 @@ from onnxcam.methods import find_method, read_settings
 from onnxcam.methods.base import AUTO, NONE, SMOOTH
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.inputs import InputValue
+from onnxcam.model.signals import SignalChoice
 from onnxcam.preprocess import Preprocess, Spec, stack
 from onnxcam.progress import Progress, quiet
 from onnxcam.structure.layer import Choice
@@ -87,6 +88,10 @@ class Explainer(FixedArguments):
             ``like="a dog"`` (docs/words.md); None: the model itself, if it holds both.
         tokenizer: The tokenizer of the text tower, a ``tokenizer.json``, a ``vocab.json`` with its ``merges.txt``, or
             their folder; None: the one beside the tower.
+        rate: Of a model of signals: the samples in a second that it takes; None reads it from the file
+            (docs/signals.md).
+        start: Where the part of a longer signal begins: a sample, or seconds such as ``"2.5s"``.
+        resample: Change signals of another rate to the model's.
 
     Raises:
         OnnxcamError: a message of one line says what is wrong (see `onnxcam.errors`).
@@ -118,6 +123,9 @@ class Explainer(FixedArguments):
     cache: str | os.PathLike[str] | None = None
     text_model: str | os.PathLike[str] | None = None
     tokenizer: str | os.PathLike[str] | None = None
+    rate: float | None = None
+    start: int | str | None = None
+    resample: bool = False
 
     def __post_init__(self) -> None:
         self.settings, self.inputs = MappingProxyType(dict(self.settings)), MappingProxyType(dict(self.inputs))
@@ -125,8 +133,13 @@ class Explainer(FixedArguments):
         if self.method != AUTO:
             find_method(self.method)  # before the model is read
         about = self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs, self._said()
+        signals = SignalChoice(self.rate, self.start, self.resample)
         self.network = ModelDescription(
-            *about, cache=self._graph_cache(), text_model=self.text_model, tokenizer=self.tokenizer
+            *about,
+            cache=self._graph_cache(),
+            text_model=self.text_model,
+            tokenizer=self.tokenizer,
+            signals=signals,
         )
         self.method = self._default_method() if self.method == AUTO else self.method
         method = find_method(self.method)
@@ -189,7 +202,8 @@ class Explainer(FixedArguments):
 
         Args:
             images: An image file, an array uint8 [H, W, 3] RGB, what `prepare` returned, or a list of these; of a
-                model of volumes a file or an array [D, H, W].
+                model of volumes a file or an array [D, H, W]; of a model of signals a .wav, .csv or .npy file, or an
+                array (docs/signals.md).
             target: What to explain; None is the default target of this explainer.
             inputs: The model's other inputs; they override those of this explainer.
 

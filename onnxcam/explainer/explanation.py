@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from onnxcam import files
 from onnxcam.errors import OutputError, nearest
-from onnxcam.media import heatmap, volume
+from onnxcam.media import heatmap, signal_plot, volume
 from onnxcam.media import image as pictures
+from onnxcam.media.signal import Signal
 
 __all__ = [
     "EXACT",
@@ -116,6 +117,8 @@ class Explanation:
         parts: The words of an input that is no image, or names of its numbers; *map* has a value for each.
         features: The means of the layer's channels over the image, float32 [C]; None unless the explainer was asked.
         affine: The position of a volume in the scanner, float64 [4, 4], from a NIfTI file.
+        signal: The signal, of a network of signals: its values, rate and channels; *image* has its values [C, T] or, of
+            a spectrogram, [C, H, W], and *map* is [T] or [H, W].
         note: What a default target was resolved to.
         warnings: What the user should know about this map.
     """
@@ -134,6 +137,7 @@ class Explanation:
     detection: tuple[float, float, float, float] | None = None
     parts: tuple[str, ...] | None = None
     affine: NDArray[np.float64] | None = None
+    signal: Signal | None = None
     features: NDArray[np.float32] | None = None
     note: str = ""
     warnings: tuple[str, ...] = ()
@@ -144,10 +148,13 @@ class Explanation:
         """Return the map over the image, uint8 [H, W, 3] RGB; *alpha* in [0, 1] is the weight of the map.
 
         *boxes* draws the boxes of the map in white, and the explained detection or patch in green. For a volume, the
-        three slices through the largest value of the map are drawn.
+        three slices through the largest value of the map are drawn. A signal is drawn as a plot along time in the
+        colours of the map, 1200 pixels wide.
         """
         if self.parts is not None:
             return heatmap.sentence(self.parts, self.map, alpha, colormap)
+        if self.signal is not None:
+            return signal_plot.plot(self.signal, self.map, alpha, colormap)
         if self.is_volume:
             return volume.overlay(self.image, self.map, alpha, colormap)
         drawn = heatmap.overlay(self.image, self.map, alpha, colormap)
@@ -161,7 +168,7 @@ class Explanation:
 
         Regions smaller than *least* times the image's area are left out; a volume has none.
         """
-        return [] if self.map.ndim != 2 else heatmap.boxes(self.map, threshold, least)
+        return [] if self.map.ndim != 2 or self.signal is not None else heatmap.boxes(self.map, threshold, least)
 
     @property
     def weights(self) -> list[dict[str, Any]] | None:
@@ -172,13 +179,21 @@ class Explanation:
         return [{"part": part, "weight": round(weight, 4)} for part, weight in pairs if part]
 
     @property
+    def along_time(self) -> NDArray[np.float32] | None:
+        """The map along time, float32 [T]: of a spectrogram the largest magnitude at each time; None for no signal."""
+        if self.signal is None:
+            return None
+        across = np.moveaxis(self.map, self.signal.time, 0).reshape(self.map.shape[self.signal.time], -1)
+        return np.take_along_axis(across, np.abs(across).argmax(axis=1)[:, None], 1)[:, 0]
+
+    @property
     def is_volume(self) -> bool:
         """Whether the image is a volume."""
         return self.map.ndim == 3
 
     def box(self, threshold: float = 0.15) -> tuple[int, int, int, int] | None:
         """Return the box (x1, y1, x2, y2) around the largest region above *threshold* times the maximum, or None."""
-        return None if self.map.ndim != 2 else heatmap.box(self.map, threshold)
+        return None if self.map.ndim != 2 or self.signal is not None else heatmap.box(self.map, threshold)
 
     @property
     def slug(self) -> str:
@@ -194,7 +209,8 @@ class Explanation:
 
         All that is not stated is ``alpha=0.5, colormap="jet", boxes=False, maps="all", format="png", quality=90``.
 
-        Returns the paths by kind: ``"overlay"``, ``"map"``, ``"raw"``. OutputError where they cannot be written.
+        Returns the paths by kind: ``"overlay"``, ``"map"``, ``"raw"``, and of a signal ``"time"``, the map along
+        time as .csv. OutputError where they cannot be written.
         """
         folder = Path(directory)
         encoded = self.encode(stem, **drawing)
@@ -209,6 +225,8 @@ class Explanation:
         check_drawing(chosen)
         start, maps = f"{stem}-{self.slug}-{self.method}", chosen["maps"]
         found = {"raw": (f"{start}-raw.npy", _npy(self.raw))}
+        if self.along_time is not None and self.signal is not None:
+            found["time"] = f"{start}-time.csv", _table(self.signal, self.along_time)
         if maps == "all" and self.affine is None:
             found["map"] = f"{start}-map.npy", _npy(self.map)
         elif maps == "all" and self.affine is not None:
@@ -236,6 +254,12 @@ def check_drawing(drawing: Drawing) -> None:
     quality = drawing.get("quality", pictures.QUALITY)
     if not 1 <= quality <= 100:
         raise OutputError(f"the quality is {quality}; it is a whole number from 1 to 100")
+
+
+def _table(signal: Signal, weights: NDArray[np.float32]) -> bytes:
+    """Return the map along time as the content of a .csv file: the time and the weight of each sample."""
+    rows = (f"{time:.9g},{weight:.6g}" for time, weight in zip(signal.times, weights, strict=True))
+    return "\n".join([f"{signal.unit},weight", *rows, ""]).encode()
 
 
 def _npy(array: NDArray[Any]) -> bytes:

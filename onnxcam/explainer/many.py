@@ -21,7 +21,6 @@ from onnxcam.graph.io import load
 from onnxcam.graph.model_files import model_hash
 from onnxcam.media import image as images
 from onnxcam.metadata.reading import Part
-from onnxcam.model.modality import ImageModality
 from onnxcam.progress import Progress, quiet
 
 __all__ = ["FINISHERS", "explain_images", "identity", "named"]
@@ -84,7 +83,7 @@ def explain_images(
             run.load,
             run.explain,
             run.write,
-            jobs=jobs if isinstance(explainer.network.modality, ImageModality) else 1,  # a volume sets the scaling
+            jobs=jobs if all(map(explainer.network.modality.decodes, names)) else 1,  # a volume sets the scaling
             finishers=FINISHERS,
         )
         next(ticks, None)
@@ -113,7 +112,7 @@ class _ImageRun:
     def load(self, number: int) -> _RunImage:
         """Read and preprocess an image, unless it is done; called by threads."""
         name, network = self.names[number], self.explainer.network
-        is_image = isinstance(network.modality, ImageModality)
+        is_image = network.modality.decodes(name)
         try:
             data = images.load(name) if is_image else _content(name) if self.folder.resumes else b""
             sha256 = hashlib.sha256(data).hexdigest() if self.folder.resumes else ""

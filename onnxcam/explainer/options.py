@@ -43,6 +43,9 @@ class Options(TypedDict, total=False):
     cache: str | os.PathLike[str] | None
     text_model: str | os.PathLike[str] | None
     tokenizer: str | os.PathLike[str] | None
+    rate: float | None
+    start: int | str | None
+    resample: bool
 
 
 class FixedArguments:

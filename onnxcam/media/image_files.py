@@ -13,7 +13,7 @@ from onnxcam import paths
 from onnxcam.errors import ImageError
 from onnxcam.text import in_message
 
-__all__ = ["MAX_DEPTH", "MAX_FILES", "SUFFIXES", "files"]
+__all__ = ["MAX_DEPTH", "MAX_FILES", "OF_NUMBERS", "SUFFIXES", "files"]
 
 SUFFIXES: tuple[str, ...] = (
     ".png",
@@ -35,6 +35,9 @@ SUFFIXES += (".jfif", ".jpe", ".jp2", ".avif", ".heic", ".heif", ".dib")
 OpenCV cannot read some of these formats: such files are reported by name and not passed over in silence.
 """
 
+OF_NUMBERS = (".wav", ".csv", ".tsv", ".npy", ".npz")
+"""Suffixes of files of signals and other arrays, which are taken from a folder without images."""
+
 _DOUBLE = "._"
 """The prefix of the files in which macOS keeps attributes of others: ``._photo.jpg`` is no image."""
 
@@ -49,9 +52,9 @@ _ListKey: TypeAlias = "tuple[str, str]"
 def files(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
     """Return the image files that *sources* name, in their order, each as often as it is named.
 
-    A source is a file; a folder, whose image files (`SUFFIXES`), also in subfolders, are taken in sorted order; a
-    pattern such as ``"photos/**/*.jpg"``; or a list, a text file with one source per line, as ``"list.txt"`` or
-    ``"@list"``, whose names may be relative to its folder. Files are not opened.
+    A source is a file; a folder, whose image files (`SUFFIXES`; without images those of signals), also in subfolders,
+    are taken in sorted order; a pattern such as ``"photos/**/*.jpg"``; or a list, a text file with one source per
+    line, as ``"list.txt"`` or ``"@list"``, whose names may be relative to its folder. Files are not opened.
 
     Raises:
         ImageError: a source does not exist, a list names itself, or there are no files or more than `MAX_FILES`.
@@ -125,18 +128,20 @@ def _joined(parts: Iterable[list[str]], where: str | os.PathLike[str]) -> list[s
 
 
 def _in_folder(folder: Path) -> list[str]:
-    named = ([name] for name in paths.below(folder, broken=True) if _is_image(name))
-    found = sorted(_joined(named, folder))
+    names = [name for name in paths.below(folder, broken=True) if _ends(name, (*SUFFIXES, *OF_NUMBERS))]
+    images = [name for name in names if _ends(name, SUFFIXES)]
+    found = sorted(_joined(([name] for name in images or names), folder))
     if not found:
         raise ImageError(
-            f"{in_message(folder)}: the folder has no image; there is no file in it that ends with .png or .jpg"
+            f"{in_message(folder)}: the folder has no image; there is no file in it that ends with .png or .jpg, or "
+            "with .wav or .csv"
         )
     return found
 
 
-def _is_image(path: str) -> bool:
+def _ends(path: str, suffixes: tuple[str, ...]) -> bool:
     name = os.path.basename(path)
-    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(_DOUBLE)
+    return os.path.splitext(name)[1].lower() in suffixes and not name.startswith(_DOUBLE)
 
 
 def _matches(pattern: str) -> Iterator[str]:

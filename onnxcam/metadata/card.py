@@ -32,6 +32,7 @@ class Card:
     producer: Mapping[str, str] = field(default_factory=dict)  # tools and versions: {"onnxcam": "0.1.0", …}
     scores: str | None = None  # the output of class scores
     boxes: str | None = None  # the output of boxes, and their convention: "OUTPUT" or "OUTPUT:convention"
+    rate: float | None = None  # of a model of signals: the samples in a second
     letters: str | None = None  # of a text recogniser: the letters in order, or a file with one on each line
 
     @classmethod
@@ -68,6 +69,8 @@ def _fits(part: str, value: Any) -> bool:
         return isinstance(value, dict) and all(_names(words) for words in value.values())
     if part in ("layers", "producer"):
         return isinstance(value, dict) and all(isinstance(name, str) for name in value.values())
+    if part == "rate":
+        return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e9
     return isinstance(value, str)
 
 

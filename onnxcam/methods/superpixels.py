@@ -75,14 +75,18 @@ def lime(queries: ModelQueries, samples: int = 1000, segments: int = 50, baselin
 
 
 def superpixels(method: str, queries: ModelQueries, segments: int) -> tuple[Array, int]:
-    """Return the superpixel of each pixel, int [*space] from 0, and their number; SLIC segments the tensor."""
+    """Return the superpixel of each pixel, int [*space] from 0, and their number; SLIC segments the tensor.
+
+    A signal is an image of one row.
+    """
     segmentation = library(method, "skimage.segmentation")
     x = queries.channels_last
+    x = x[None] if x.ndim == 2 else x
     low, high = x.min(), x.max()
     scaled = (x - low) / (high - low) if high > low else np.zeros_like(x)
     settings = {"n_segments": segments, "compactness": COMPACTNESS, "sigma": 1, "start_label": 0}
     cells = segmentation.slic(scaled.astype(np.float64), **settings, channel_axis=-1, convert2lab=False)
-    return cells, int(cells.max()) + 1
+    return cells.reshape(queries.channels_last.shape[:-1]), int(cells.max()) + 1
 
 
 def _covered(queries: ModelQueries, cells: Array, z: Array, baseline: float) -> Iterator[Array]:

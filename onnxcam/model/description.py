@@ -32,13 +32,16 @@ from onnxcam.model.modality import ImageModality, Modality, VolumeModality, no_v
 from onnxcam.model.placing import Places
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.model.said import check_said
+from onnxcam.model.signal_modality import ImageOrSignalModality
+from onnxcam.model.signal_reading import signal_modality
+from onnxcam.model.signals import SignalChoice
 from onnxcam.preprocess import Preprocess, ResolvedPreprocess, Spec, TensorSpec
 from onnxcam.structure.layout import GridLayout, Layout, may_be_image, picture_layout
 from onnxcam.structure.place import Place
 from onnxcam.targets import Evidence, Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.embedding import Embedding
-from onnxcam.targets.evidence import OPEN_LENGTH
+from onnxcam.targets.evidence import OPEN_LENGTH, OPEN_SAMPLES
 from onnxcam.targets.kinds import Like
 from onnxcam.targets.scores import is_no_probability, real_scores
 from onnxcam.text_towers import TextTower
@@ -61,6 +64,7 @@ class ModelDescription:
         cache: Keeps the model's canonical form from one start to the next.
         text_model: The text tower of an image tower; None: the model itself, if it holds both.
         tokenizer: The tokenizer of the text tower; None: the one beside it.
+        signals: What the user says of signals: their rate, and the part to explain.
         tasks: What the model may do, the likeliest first.
         warnings: What the user should know about every map.
 
@@ -79,6 +83,7 @@ class ModelDescription:
     cache: GraphCache | None = None
     text_model: str | os.PathLike[str] | None = None
     tokenizer: str | os.PathLike[str] | None = None
+    signals: SignalChoice = field(default_factory=SignalChoice)
     warnings: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -206,7 +211,7 @@ class ModelDescription:
             said = f"{len(labels)} names, {labels[0]!r} to {labels[-1]!r}"
             parts.append(Part("labels", said, self.names.origin(len(labels)), self.names.why(len(labels))))
         with suppress(PreprocessError):  # the input takes no image
-            parts.append(self.modality.reading)
+            parts += [self.modality.reading, *filter(None, [self.modality.rate])]
         if self.text_tower is not None:
             parts += self.text_tower.reading
         filled = other_inputs.sizes(self.others, self._lengths()).keys() - self.given_inputs.keys()
@@ -304,6 +309,12 @@ class ModelDescription:
         """How images become tensors, and how that is known."""
         return self._resolved(self.image)
 
+    def warnings_of(self, seen: Any) -> list[str]:
+        """Return the warnings about maps of *seen*, which the modality read; those about images only for an image."""
+        about_images = self.resolved.warnings if "resolved" in vars(self) else ()
+        own = self.modality.notes(seen)
+        return list(dict.fromkeys([*(one for one in self.warnings if one not in about_images or one in own), *own]))
+
     def use(self, preprocessing: ResolvedPreprocess) -> None:
         """Replace the preprocessing, and its warnings."""
         old = self.resolved.warnings
@@ -312,10 +323,13 @@ class ModelDescription:
 
     @cached_property
     def modality(self) -> Modality:
-        """Images or volumes."""
-        layout = self.layout
-        if layout is None or len(layout.space) != 3:
-            return ImageModality(lambda: self.resolved, self.warn)
+        """Images, volumes or signals."""
+        layout, images = self.layout, ImageModality(lambda: self.resolved, self.warn)
+        if layout is None:
+            return images
+        if len(layout.space) < 3:
+            signals = signal_modality(self.image, layout, self.names, self.signals, self.preprocess, self.warn)
+            return signals if len(layout.space) == 1 else ImageOrSignalModality(images, signals)
         dtype = self.image.dtype.numpy() if self.image.dtype is not None else np.dtype(np.float32)
         spec = self.preprocess or self.names.card.preprocess
         source = "user" if self.preprocess else "card" if spec else "guess"
@@ -410,7 +424,8 @@ class ModelDescription:
     def _lengths(self) -> tuple[int, ...]:
         """Return the lengths of the axes of space of the probe images."""
         shape, space = self.image.shape or (), () if self.layout is None else self.layout.space
-        return tuple(n if isinstance(n := shape[axis], int) else OPEN_LENGTH for axis in space)
+        long = OPEN_SAMPLES if len(space) == 1 else OPEN_LENGTH
+        return tuple(n if isinstance(n := shape[axis], int) else long for axis in space)
 
     def _run(self, feeds: Mapping[str, NDArray[Any]], names: Sequence[str] | None) -> Mapping[str, NDArray[Any]]:
         """Run the model without an explanation; return its outputs, or the tensors *names*."""

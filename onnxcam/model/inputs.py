@@ -17,7 +17,7 @@ from onnxcam.errors import ModelError, nearest
 from onnxcam.media import numpy_files
 from onnxcam.media.image import SUFFIXES
 from onnxcam.metadata.reading import Part
-from onnxcam.structure.layout import picture_layout
+from onnxcam.structure.layout import is_picture
 from onnxcam.text import in_message
 
 __all__ = ["InputValue", "missing", "part", "read", "sizes", "unused"]
@@ -118,7 +118,7 @@ def _one(
         array = _array(value, path) if path.suffix.lower() == ".npy" else _numbers(value, str(given))
     else:
         array = _of_numbers(value, given)
-    if array.dtype == np.uint8 and picture_layout(value) is not None and array.ndim == 3:
+    if array.dtype == np.uint8 and is_picture(value) and array.ndim == 3:
         return prepare(value, array)
     rank = len(value.shape) if value.shape is not None else array.ndim + 1
     if array.ndim != rank:

@@ -36,6 +36,13 @@ class Modality(Protocol):
     def guess(self) -> str:
         """For messages: that the preprocessing that was used is a guess; empty where it is none."""
 
+    @property
+    def rate(self) -> Part | None:
+        """The samples in a second that a model of signals takes, and how that is known; None where nothing says it."""
+
+    def decodes(self, path: str) -> bool:
+        """Return whether the file *path* is an image, which may be decoded before `read`."""
+
     def read(self, source: Any) -> Any:
         """Return the content of a file, or of an array; ImageError where it is of another kind."""
 
@@ -47,6 +54,9 @@ class Modality(Protocol):
 
     def pixels(self, seen: Any) -> Array:
         """Return the pixels [H, W, 3] or voxels [D, H, W]."""
+
+    def notes(self, seen: Any) -> Sequence[str]:
+        """Return what was read otherwise than a user may think."""
 
     def affine(self, seen: Any) -> NDArray[np.float64] | None:
         """Return the position in the scanner, [4, 4]; None where it is not known."""
@@ -100,6 +110,14 @@ class ImageModality:
         except PreprocessError:
             return ""
 
+    @property
+    def rate(self) -> None:
+        """Images have no rate."""
+
+    def decodes(self, path: str) -> bool:
+        """Every file is an image."""
+        return True
+
     def read(self, source: Any) -> NDArray[np.uint8]:
         """Return the image; ImageError where it cannot be read."""
         return images.read(source, self.warn)
@@ -115,6 +133,13 @@ class ImageModality:
     def pixels(self, seen: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the image."""
         return seen
+
+    def notes(self, seen: NDArray[np.uint8]) -> Sequence[str]:
+        """Return the warnings about the preprocessing."""
+        try:
+            return self.resolve().warnings
+        except PreprocessError:
+            return ()
 
     def affine(self, seen: NDArray[np.uint8]) -> None:
         """Images have no position in a scanner."""
@@ -173,6 +198,14 @@ class VolumeModality:
         """That the scaling is a guess; empty where it is none, or no volume was seen."""
         return _guess(self.reading) if self.spec else ""
 
+    @property
+    def rate(self) -> None:
+        """Volumes have no rate."""
+
+    def decodes(self, path: str) -> bool:
+        """No file is an image."""
+        return False
+
     def read(self, source: Any) -> Volume:
         """Return the volume; ImageError where it cannot be read, or the model takes something else."""
         if self.other:
@@ -193,6 +226,10 @@ class VolumeModality:
     def pixels(self, seen: Volume) -> Array:
         """Return the voxels."""
         return seen.data
+
+    def notes(self, seen: Volume) -> Sequence[str]:
+        """There is nothing to say."""
+        return ()
 
     def affine(self, seen: Volume) -> NDArray[np.float64] | None:
         """Return the position in the scanner, from a NIfTI file."""

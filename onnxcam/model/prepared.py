@@ -12,12 +12,13 @@ from onnxcam.graph.cache import GraphCache
 from onnxcam.graph.io import ModelLike, restored
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.metadata.reserved import load_bare
+from onnxcam.model.channelless import add_channel_axis
 from onnxcam.model.containers import unpack_outputs
 from onnxcam.model.input_size import fix_size
 from onnxcam.model.unbatched import add_batch_axis
 from onnxcam.passes import canonical
 from onnxcam.passes.declared import is_proven
-from onnxcam.structure.layout import picture_input, picture_layout
+from onnxcam.structure.layout import is_picture, picture_input
 from onnxcam.targets.text_parts import TextParts
 
 __all__ = ["PreparedModel"]
@@ -66,11 +67,12 @@ class PreparedModel:
     def of(cls, model: ir.Model, explained: str | None = None) -> PreparedModel:
         """Find the image input of a canonical *model*: *explained*, unless only another input has spatial axes."""
         unpack_outputs(model)
+        add_channel_axis(model)
         add_batch_axis(model)
         if explained is None:
             _refuse_text(model.graph)
         wanted = picture_input(model.graph, explained)
-        if picture_layout(wanted) is None and any(picture_layout(x) is not None for x in model.graph.inputs):
+        if not is_picture(wanted) and any(map(is_picture, model.graph.inputs)):
             return cls(model, picture_input(model.graph), wanted)
         return cls(model, wanted, wanted)
 

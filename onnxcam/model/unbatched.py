@@ -11,7 +11,7 @@ from onnxcam.graph.infer import no_numbers
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.structure.propagate import layouts
 
-__all__ = ["add_batch_axis"]
+__all__ = ["add_batch_axis", "reshaping"]
 
 _NEAR = 32  # values that are followed from the input
 _POINTWISE = operators(Trait.COPIES | Trait.QUANTISES) | {"Add", "Sub", "Mul", "Div", "Clip", "Transpose", "Gather"}
@@ -59,7 +59,7 @@ def _is_single_picture(value: ir.Value) -> bool:
         for node in value.consumers():
             shape = node.outputs[0].shape
             if node.op_type in ("Unsqueeze", "Reshape") and shape is not None and len(shape) == 4 and shape[0] == 1:
-                return True
+                return list(shape)[1:] == list(node.inputs[0].shape or ()) if node.inputs[0] is not None else True
             if node.op_type in _POINTWISE and len(values) < _NEAR:
                 values.append(node.outputs[0])
     return False
@@ -68,7 +68,7 @@ def _is_single_picture(value: ir.Value) -> bool:
 def _lift_input(graph: ir.Graph, position: int, value: ir.Value) -> None:
     name = value.name or ""
     lifted = ir.Value(name=name, shape=ir.Shape([1, *(value.shape or ())]), type=value.type)
-    axis, squeeze = _reshaping("Squeeze", lifted, f"{name}.single", value.shape)
+    axis, squeeze = reshaping("Squeeze", lifted, f"{name}.single", value.shape)
     value.name = f"{name}.without_batch"
     graph.inputs[position] = lifted
     ir.convenience.replace_all_uses_with(value, squeeze.outputs[0])
@@ -91,7 +91,7 @@ def _lift_outputs(graph: ir.Graph, image: ir.Value) -> None:
 def _lift_output(graph: ir.Graph, position: int, y: ir.Value) -> None:
     name, shape = y.name or "", ir.Shape([1, *(y.shape or ())])
     y.name = f"{name}.single"
-    axis, unsqueeze = _reshaping("Unsqueeze", y, name, shape)
+    axis, unsqueeze = reshaping("Unsqueeze", y, name, shape)
     graph.extend([axis, unsqueeze])
     graph.outputs[position] = unsqueeze.outputs[0]
 
@@ -124,9 +124,11 @@ def _kept(shape: Sequence[int | ir.SymbolicDim], node: ir.Node) -> list[int | ir
     return [n for i, n in enumerate(shape, 1) if n != 1 and i != axis]
 
 
-def _reshaping(op_type: str, x: ir.Value, name: str, shape: ir.Shape | Sequence[int] | None) -> tuple[ir.Node, ir.Node]:
-    """Return a node that removes or adds axis 0 of *x*, and before it the constant that it needs."""
-    axis = ir.node("Constant", [], {"value_ints": [0]})
+def reshaping(
+    op_type: str, x: ir.Value, name: str, shape: ir.Shape | Sequence[int] | None, at: int = 0
+) -> tuple[ir.Node, ir.Node]:
+    """Return a node that removes or adds the axis *at* of *x*, and before it the constant that it needs."""
+    axis = ir.node("Constant", [], {"value_ints": [at]})
     axis.outputs[0].name, axis.outputs[0].dtype = f"{name}.axis", ir.DataType.INT64
     axis.outputs[0].shape = ir.Shape([1])
     node = ir.node(op_type, [x, axis.outputs[0]])

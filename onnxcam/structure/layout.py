@@ -21,7 +21,7 @@ from onnxcam.autodiff.rules.blocked import plain
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import no_numbers
-from onnxcam.graph.operators import Trait, operators
+from onnxcam.structure.channel_axis import FEW, channels_last
 
 __all__ = [
     "FEATURES",
@@ -30,6 +30,7 @@ __all__ = [
     "GridLayout",
     "Layout",
     "TokenLayout",
+    "is_picture",
     "may_be_image",
     "picture_input",
     "picture_layout",
@@ -40,29 +41,35 @@ Dim: TypeAlias = Any  # an int, or an onnx_ir symbolic dimension
 
 @dataclass(frozen=True)
 class GridLayout:
-    """Axes of a tensor: one of channels, the others spatial, in order, and one of images, None where it has none."""
+    """Axes of a tensor: one of channels, the others spatial, in order, and one of images, None where it has none.
+
+    *idle* axes have length 1 and no meaning: a signal has one where its convolutions are those of images.
+    """
 
     channel: int
     space: tuple[int, ...]
     batch: int | None = 0
+    idle: tuple[int, ...] = ()
 
     def maps(self, op: Emitter, x: ir.Value) -> ir.Value:
         """Return *x* as [N, K, *space]."""
         if self.batch is None:
             return self.with_batch().maps(op, op.Unsqueeze(x, [0]))
-        order = [self.batch, self.channel, *self.space]
-        return x if order == sorted(order) else op.Transpose(x, perm=order)
+        order = [self.batch, self.channel, *self.space, *self.idle]
+        ordered = x if order == sorted(order) else op.Transpose(x, perm=order)
+        return op.Squeeze(ordered, [*range(2 + len(self.space), self.rank)]) if self.idle else ordered
 
     def view(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return *x* as [N, K, *space], a view."""
         if self.batch is None:
             return self.with_batch().view(x[None])
-        return x.transpose(self.batch, self.channel, *self.space)
+        ordered = x.transpose(self.batch, self.channel, *self.space, *self.idle)
+        return ordered.reshape(ordered.shape[: 2 + len(self.space)]) if self.idle else ordered
 
     @property
     def rank(self) -> int:
         """Return the number of axes."""
-        return 1 + (self.batch is not None) + len(self.space)
+        return 1 + (self.batch is not None) + len(self.space) + len(self.idle)
 
     def size(self, x: ir.Value) -> tuple[Dim, ...]:
         """Return the lengths of the spatial axes, None where unknown."""
@@ -71,15 +78,18 @@ class GridLayout:
     def permuted(self, perm: Sequence[int]) -> GridLayout:
         """Return the layout after a transpose."""
         batch = None if self.batch is None else perm.index(self.batch)
-        return GridLayout(perm.index(self.channel), tuple(perm.index(axis) for axis in self.space), batch)
+        space, idle = (tuple(perm.index(axis) for axis in axes) for axes in (self.space, self.idle))
+        return GridLayout(perm.index(self.channel), space, batch, idle)
 
     def with_batch(self) -> GridLayout:
         """Return the layout after an axis of images is added in front."""
-        return GridLayout(self.channel + 1, tuple(axis + 1 for axis in self.space))
+        space, idle = (tuple(axis + 1 for axis in axes) for axes in (self.space, self.idle))
+        return GridLayout(self.channel + 1, space, idle=idle)
 
     def without_batch(self) -> GridLayout:
         """Return the layout after the first axis, the one of images, is removed."""
-        return GridLayout(self.channel - 1, tuple(axis - 1 for axis in self.space), None)
+        space, idle = (tuple(axis - 1 for axis in axes) for axes in (self.space, self.idle))
+        return GridLayout(self.channel - 1, space, None, idle)
 
 
 @dataclass(frozen=True)
@@ -174,7 +184,8 @@ def picture_input(graph: ir.Graph, name: str | None = None) -> ir.Value:
     """
     inputs = list(graph.inputs)
     shown = ", ".join(f"{value.name!r} {value.shape}" for value in inputs)
-    grids = [value for value in inputs if picture_layout(value) is not None and no_numbers(value) is None]
+    numeric = [value for value in inputs if picture_layout(value) is not None and no_numbers(value) is None]
+    grids = [value for value in numeric if is_picture(value)] or numeric
     if name is not None:
         chosen = next((value for value in inputs if value.name == name), None)
         if chosen is None:
@@ -222,7 +233,7 @@ def may_be_image(x: ir.Value) -> bool:
     """Return whether the input *x* has the channels of an image, more than one pixel, and no name that denies it."""
     layout = picture_layout(x)
     lengths = () if layout is None else layout.size(x)
-    return _channels(x) in _FEW and 1 not in lengths and _NO_IMAGE.search(x.name or "") is None
+    return _channels(x) in FEW and 1 not in lengths and _NO_IMAGE.search(x.name or "") is None
 
 
 def _are_features(x: ir.Value) -> bool:
@@ -237,55 +248,24 @@ def _channels(x: ir.Value) -> Dim:
 
 
 def picture_layout(image: ir.Value) -> GridLayout | None:
-    """Return the layout of a model's input [N, …] of rank 4 or 5; None for other ranks.
+    """Return the layout of a model's input [N, …] of an image, a volume or a signal; None for other ranks.
 
-    A transpose to channels first, or a convolution, shows the channel axis. Else it is the first or last one, whichever
-    has length 1, 3 or 4; else the last if it is shorter than all others; else the first.
+    A transpose to channels first, or a convolution, shows the channel axis. Else, in images and volumes, it is the
+    first or last one, whichever has length 1, 3 or 4; else the last if it is shorter than all others; else the first.
+    In signals it is the shorter one.
     """
-    if image.shape is None or len(image.shape) not in (4, 5):
+    if image.shape is None or len(image.shape) not in (3, 4, 5):
         return None
     axes = tuple(range(1, len(image.shape)))
-    last = _last_by_use(image)
-    if last is None:
-        last = _last_by_length(list(image.shape)[1:])
-    return GridLayout(axes[-1], axes[:-1]) if last else GridLayout(1, axes[1:])
+    return GridLayout(axes[-1], axes[:-1]) if channels_last(image) else GridLayout(1, axes[1:])
 
 
-def _last_by_length(lengths: Sequence[Dim]) -> bool:
-    """Whether channels come last, by the lengths of the axes."""
-    few = [length in _FEW for length in (lengths[0], lengths[-1])]
-    if any(few):
-        return few == [False, True]
-    known = all(isinstance(length, int) for length in lengths)
-    return known and all(lengths[-1] < length for length in lengths[:-1])
+def is_picture(value: ir.Value) -> bool:
+    """Return whether the input *value* is an image or a volume by its rank, and no signal."""
+    return value.shape is not None and len(value.shape) in (4, 5)
 
 
-def _last_by_use(image: ir.Value) -> bool | None:
-    """Whether channels come last, by the first transpose or convolution behind pointwise operators; None if unknown."""
-    if image.shape is None:
-        return None
-    rank = len(image.shape)
-    axes = list(range(rank))
-    to_first, to_last = [0, rank - 1, *axes[1:-1]], [0, *axes[2:], 1]
-    values = [image]
-    for value in values:  # grows on the way
-        for node in dict.fromkeys(value.consumers()):
-            if node.op_type == "Transpose":
-                perm = list(node.attributes.get_ints("perm", axes[::-1]) or ())
-                if perm in (to_first, to_last):
-                    return perm == to_first
-            elif node.op_type in _CONVOLUTIONS and node.inputs[0] is value:
-                return bool(node.attributes.get_int("channels_last", 0))
-            elif node.op_type in _POINTWISE and len(values) < _NEAR:
-                values.append(node.outputs[0])
-    return None
-
-
-_FEW = (1, 3, 4)
 FEATURES = 16
 """An input of so many channels takes features of another model, not an image."""
 _NO_IMAGE = re.compile(r"mask|trimap|flow|sigma|noise|hidden|state|prev(?!iew)|depth", re.IGNORECASE)
 """Names of inputs that stand beside an image."""
-_NEAR = 32  # values that are followed from the input
-_CONVOLUTIONS = frozenset(("Conv", "FusedConv", "ConvInteger", "QLinearConv", "NhwcFusedConv"))
-_POINTWISE = operators(Trait.COPIES | Trait.QUANTISES) | {"Add", "Sub", "Mul", "Div", "Clip", "BatchNormalization"}

@@ -74,12 +74,21 @@ def _same_tokens(layout: TokenLayout, before: Dim, now: Dim) -> bool:
 def _channels_first(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.Value]) -> Layout | None:
     """Convolutions and pools have their channels at axis 1."""
     source = _source(node, found)
-    if source is None or source[1].rank < 4 or source[1].batch != 0:
+    if source is None or source[1].batch != 0 or isinstance(source[1], TokenLayout):
         return None
     rank = source[1].rank
+    if len(source[1].space) == 1:
+        return _time_last(*source)
     if node.attributes.get_int("channels_last", 0):  # an extension of ONNX Runtime
         return GridLayout(rank - 1, tuple(range(1, rank - 1)))
     return GridLayout(1, tuple(range(2, rank)))
+
+
+def _time_last(x: ir.Value, layout: Layout) -> GridLayout | None:
+    """Return the layout of a signal behind a convolution, which has its channels at axis 1."""
+    (time,) = layout.space if isinstance(layout, GridLayout) else (1,)
+    idle = tuple(axis for axis in range(2, layout.rank) if axis != time)
+    return GridLayout(1, (time,), idle=idle) if time > 1 and all(_length(x, axis) == 1 for axis in idle) else None
 
 
 def _in_blocks(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.Value]) -> Layout | None:
@@ -132,6 +141,8 @@ def _reshaped(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.
     if source is None or source[0].shape is None or y.shape is None or isinstance(source[1], BlockedLayout):
         return None
     (x, layout), old, new = source, list(source[0].shape)[1:], list(y.shape)[1:]
+    if isinstance(layout, GridLayout) and len(layout.space) == 1 and layout.batch == 0:
+        return _with_idle_axes(layout, old, new)
     if len(new) == len(old) - 1 and layout.batch == 0 and node.op_type == "Squeeze" and list(y.shape) == old:
         return layout.without_batch()
     if len(new) == len(old) + 1 and layout.batch is None and new == list(x.shape or ()):
@@ -158,6 +169,27 @@ def _reshaped(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.
             axes = tuple(range(1, len(new) + 1))
             return GridLayout(axes[-1], axes[:-1]) if last else GridLayout(1, axes[1:])
     return None
+
+
+def _with_idle_axes(layout: GridLayout, old: list[Dim], new: list[Dim]) -> GridLayout | None:
+    """Return the layout of a signal with axes of length 1 added or removed; None for another reshape."""
+    if old == new:
+        return layout
+    if _long(old) != _long(new) or old[layout.space[0] - 1] == 1:
+        return None
+    moved = dict(zip(*([axis for axis, n in enumerate(dims, 1) if n != 1] for dims in (old, new)), strict=True))
+    single = [axis for axis, n in enumerate(new, 1) if n == 1]
+    channel = moved.get(layout.channel) or next(iter(single), None)
+    if channel is None:
+        return None
+    return GridLayout(channel, (moved[layout.space[0]],), idle=tuple(axis for axis in single if axis != channel))
+
+
+def _recurrent(node: ir.Node, position: int, found: KnownLayouts, active: set[ir.Value]) -> Layout | None:
+    """Recurrent layers give a signal axes of directions."""
+    source = _source(node, found)
+    is_signal = source is not None and isinstance(source[1], GridLayout) and len(source[1].space) == 1
+    return None if is_signal else _same(node, position, found, active)
 
 
 def _long(dims: Sequence[Dim]) -> list[Dim]:
@@ -248,6 +280,7 @@ FOLLOW: dict[str, Callable[[ir.Node, int, KnownLayouts, set[ir.Value]], Layout |
     "Split": _sliced,
     **dict.fromkeys(("Attention", "LinearAttention", "Einsum"), _lost),
     "Gather": _gathered,
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), _recurrent),
     **dict.fromkeys(("GridSample", "RoiAlign", "MaxRoiPool"), _lost),  # their cells are not in image order
     **dict.fromkeys(operators(Trait.RESHAPES), _reshaped),
     **dict.fromkeys(operators(Trait.POOLS | Trait.INTERLEAVES), _channels_first),

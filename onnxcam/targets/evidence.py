@@ -14,10 +14,12 @@ from onnxcam.errors import TargetError, nearest
 from onnxcam.metadata.card import Card
 from onnxcam.metadata.labels import ClassNames
 
-__all__ = ["OPEN_LENGTH", "Evidence"]
+__all__ = ["OPEN_LENGTH", "OPEN_SAMPLES", "Evidence"]
 
 OPEN_LENGTH = 224
 """The length of an open axis of space in the probe images."""
+OPEN_SAMPLES = 8192
+"""The length of an open axis of time in probe signals: networks of sounds reduce it a thousandfold."""
 
 
 @dataclass

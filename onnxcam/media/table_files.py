@@ -1,0 +1,120 @@
+"""Read tables of numbers: .csv and .tsv files with one column for each channel, and perhaps a header."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxcam import paths
+from onnxcam.errors import ImageError
+from onnxcam.text import in_message, plain
+
+__all__ = ["SUFFIXES", "NumberTable", "read"]
+
+SUFFIXES = (".csv", ".tsv")
+_DELIMITERS = ",;\t"
+_TIME = re.compile(
+    r"^(time|t|seconds|secs?|timestamp|date|datetime|elapsed)\b|^time_?(s|sec|seconds|ms)?$", re.IGNORECASE
+)
+"""The names of a column of times."""
+_MILLI = re.compile(r"ms\b|milli", re.IGNORECASE)
+_EVEN = 0.05  # the share by which the steps of an even clock may differ
+
+
+@dataclass(frozen=True)
+class NumberTable:
+    """The columns of a table: their values, float32 [C, T], names, and what was read otherwise than as a channel."""
+
+    values: NDArray[np.float32]
+    names: tuple[str, ...] = ()
+    rate: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read(path: Path) -> NumberTable:
+    """Return the table in the file *path*; ImageError where it is empty or holds anything but numbers."""
+    name = in_message(path)
+    lines = paths.read_text(path, ImageError, "table").removeprefix("\ufeff").splitlines()
+    rows = [(at, row) for at, row in _rows(lines, name) if any(cell.strip() for cell in row)]
+    if not rows:
+        raise ImageError(f"{name}: the table is empty; give one with a row for each sample")
+    header = _header(rows)
+    rows = rows[1:] if header else rows
+    if not rows:
+        raise ImageError(f"{name}: the table has a header and no rows; give one with a row for each sample")
+    width = len(header or rows[0][1])
+    for at, row in rows:
+        if len(row) != width:
+            raise ImageError(f"{name}: row {at} has {len(row)} columns, and the first one {width}; mend that row")
+    clock = next((at for at, title in enumerate(header) if _TIME.search(title)), None)
+    kept = [at for at in range(width) if at != clock]
+    if not kept:
+        raise ImageError(f"{name}: its only column {header[0]!r} is the time; give one with a column for each channel")
+    values = _numbers(rows, kept, name)
+    names = tuple(header[at] for at in kept) if header else ()
+    if clock is None:
+        return NumberTable(values, names)
+    rate = _rate([row[clock] for _, row in rows], 1e-3 if _MILLI.search(header[clock]) else 1.0)
+    known = f": {rate:g} samples in a second" if rate else ""
+    return NumberTable(values, names, rate, (f"column {plain(header[clock], 60)!r} is the time and no channel{known}",))
+
+
+def _rows(lines: Sequence[str], name: str) -> list[tuple[int, list[str]]]:
+    """Return the rows with their numbers, from 1."""
+    first = next((line for line in lines if line.strip()), "")
+    delimiter = max(_DELIMITERS, key=first.count)
+    try:
+        return list(enumerate(csv.reader(lines, delimiter=delimiter), 1))
+    except csv.Error as error:
+        raise ImageError(f"{name}: is no table of numbers ({error}); save it as .csv again") from None
+
+
+def _header(rows: Sequence[tuple[int, list[str]]]) -> list[str]:
+    """Return the names in the first row; an empty list where it has none."""
+    first = [cell.strip() for cell in rows[0][1]]
+    return first if any(cell and not _is_number(cell) for cell in first) else []
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers(rows: Sequence[tuple[int, list[str]]], kept: Sequence[int], name: str) -> NDArray[np.float32]:
+    """Return the columns *kept*, float32 [C, T]; ImageError for the first cell that is no finite number."""
+    try:
+        values = np.array([[row[at] for at in kept] for _, row in rows], np.float64)
+        if np.isfinite(values).all():
+            return np.ascontiguousarray(values.T, np.float32)
+    except ValueError:
+        pass
+    for at, row in rows:
+        for column in kept:
+            cell = row[column].strip()
+            if not _is_number(cell) or not np.isfinite(float(cell)):
+                what = repr(plain(cell, 40)) if cell else "empty"
+                raise ImageError(
+                    f"{name}: row {at}, column {column + 1} is {what}, no finite number; mend the table first"
+                )
+    raise ImageError(f"{name}: is no table of numbers")
+
+
+def _rate(cells: Sequence[str], second: float) -> float | None:
+    """Return the samples in a second by a column of times, whose unit is *second*; None where they are not even."""
+    if len(cells) < 3 or not all(map(_is_number, cells)):
+        return None
+    steps = np.diff(np.array(cells, np.float64)) * second
+    step = float(np.median(steps))
+    if not step > 0 or np.abs(steps - step).max() > _EVEN * step:
+        return None
+    rate = (len(cells) - 1) / float(steps.sum())
+    return round(rate) if abs(rate - round(rate)) < 1e-3 * rate else rate
