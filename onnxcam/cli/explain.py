@@ -56,6 +56,8 @@ def command(
     scores: options.ScoresOutputOption = None,
     boxes_output: options.BoxesOutputOption = None,
     letters: options.LettersOption = None,
+    window: options.WindowOption = None,
+    overlap: options.OverlapOption = None,
     provider: options.ProviderOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print manifest.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("onnxcam-out"),
@@ -136,6 +138,8 @@ def command(
         progress=show.passes,
         spin=len(names) == 1,
         cache=cache,
+        window=options.lengths(window),
+        overlap=overlap,
     )
     wanted: Sequence[str | None] = [f"top={top}"] if top else target or [None]
     for one in wanted:

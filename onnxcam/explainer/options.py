@@ -41,6 +41,8 @@ class Options(TypedDict, total=False):
     features: bool
     spin: bool
     cache: str | os.PathLike[str] | None
+    window: Sequence[int] | None
+    overlap: float | None
 
 
 class FixedArguments:

@@ -44,7 +44,7 @@ class PreparedModel:
         size: tuple[int, ...] | None = None,
         cache: GraphCache | None = None,
     ) -> PreparedModel:
-        """Open *source*, with the image input fixed to *size* (height, width), from *cache* if it is there.
+        """Open *source*, with the image input fixed to *size*, from *cache* if it is there.
 
         ModelError where no input is an image, none is named *explained*, or the input has another fixed size.
         """
