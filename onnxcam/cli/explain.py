@@ -71,6 +71,8 @@ def command(
     resample: Annotated[
         bool, typer.Option("--resample", help="Change signals of another rate to the network's.")
     ] = False,
+    window: options.WindowOption = None,
+    overlap: options.OverlapOption = None,
     provider: options.ProviderOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print manifest.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("onnxcam-out"),
@@ -156,6 +158,8 @@ def command(
         rate=rate,
         start=start,
         resample=resample,
+        window=options.lengths(window),
+        overlap=overlap,
     )
     wanted: Sequence[str | None] = [f"top={top}"] if top else target or [None]
     for one in wanted:

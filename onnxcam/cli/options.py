@@ -139,6 +139,19 @@ BoxesOutputOption = Annotated[
         show_default=False,
     ),
 ]
+WindowOption = Annotated[
+    str | None,
+    typer.Option(
+        "--window",
+        help="Explain window by window, of this size on each axis, such as 64,64,64: for inputs larger than the "
+        "network takes (docs/volumes.md). Default: the whole input at once.",
+        show_default=False,
+    ),
+]
+OverlapOption = Annotated[
+    float | None,
+    typer.Option("--overlap", help="Share of a window that the next one covers too. Default: 0.5.", show_default=False),
+]
 LettersOption = Annotated[
     str | None,
     typer.Option("--letters", help="Letters of a text recogniser, in order, or a file of them.", show_default=False),
@@ -170,6 +183,16 @@ def pairs(words: Sequence[str] | None, option: str = "--set", example: str = "sa
         if "=" not in word.strip("="):
             raise typer.BadParameter(f"{option} takes name=value, such as {option} {example}, not {word!r}")
     return dict(word.split("=", 1) for word in words)
+
+
+def lengths(words: str | None) -> tuple[int, ...] | None:
+    """Return the lengths in *words*, such as ``64,64,64``; raise a usage error for other words."""
+    if words is None:
+        return None
+    parts = words.replace("x", ",").split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise typer.BadParameter(f"--window takes a length for each axis, such as --window 64,64,64, not {words!r}")
+    return tuple(map(int, parts))
 
 
 def float_model(text: str) -> Path | None:

@@ -44,9 +44,17 @@ class Assembler:
     signed: bool
 
     def explanation(
-        self, picture: Any, request: ExplanationRequest, compiled: CompiledExplanation, results: Arrays
+        self,
+        picture: Any,
+        request: ExplanationRequest,
+        compiled: CompiledExplanation,
+        results: Arrays,
+        *,
+        joined: bool = False,
     ) -> Explanation:
         """Return the explanation of *picture*; *request* and *results* are of that image alone, [1, …].
+
+        If *joined*, *results* are those of the whole image, and *request* is one of its tiles.
 
         GradientError where the gradient is zero everywhere.
         """
@@ -54,17 +62,18 @@ class Assembler:
         index, label, words = self._target(goal, results)
         parts = self.network.parts(request.feeds(self.network))
         raw, flat = self._flat(results[MAP][0], parts is not None)
-        outputs = {name: results[name] for name in self.network.outputs}
+        outputs = {name: results[name] for name in self.network.outputs if name in results}
         probability, doubts = self._probability(goal, results, index)
         space = self._space(request)
         place = None if parts is not None else compiled.place(space)
         own = place if self.method.at_layer and compiled.layers else None
+        drawn = None if joined else own  # joined maps have the size of the whole tensor
         return Explanation(
             image=modality.pixels(picture),
             affine=modality.affine(picture),
             signal=picture if isinstance(picture, Signal) else None,
-            map=cast(Any, partial(self._map, flat, None if parts is not None else picture, own, space)),
-            map_at=partial(self._map, flat, picture, own, space) if parts is None else None,
+            map=cast(Any, partial(self._map, flat, None if parts is not None else picture, drawn, space)),
+            map_at=partial(self._map, flat, picture, drawn, space) if parts is None else None,
             raw=raw,
             target=index,
             label=label,

@@ -12,14 +12,17 @@ from typing import Any, TypeAlias, Unpack, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.errors import MethodError, ModelError, TargetError
+from onnxcam.errors import MethodError, ModelError, PreprocessError, TargetError
 from onnxcam.explainer.assembler import Assembler
+from onnxcam.explainer.compiled import CompiledExplanation
 from onnxcam.explainer.explanation import Explanation
 from onnxcam.explainer.options import FixedArguments, Options
 from onnxcam.explainer.request import Arrays, ExplanationRequest, PreprocessedImage, select_rows
 from onnxcam.explainer.runner import Runner
+from onnxcam.explainer.tiled import TiledRunner
 from onnxcam.graph.cache import GraphCache
 from onnxcam.graph.io import ModelLike
+from onnxcam.media.tiles import OVERLAP, Tiling
 from onnxcam.metadata.reading import Part
 from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
 from onnxcam.methods import find_method, read_settings
@@ -92,6 +95,10 @@ class Explainer(FixedArguments):
             (docs/signals.md).
         start: Where the part of a longer signal begins: a sample, or seconds such as ``"2.5s"``.
         resample: Change signals of another rate to the model's.
+        window: The lengths of the network's window on each axis of space, such as ``(64, 64, 64)``: larger images and
+            volumes are explained window by window, and the maps joined (docs/volumes.md). None: the network takes the
+            whole input.
+        overlap: The share of a window that the next one covers too, from 0 to below 1; None is 0.5.
 
     Raises:
         OnnxcamError: a message of one line says what is wrong (see `onnxcam.errors`).
@@ -126,6 +133,8 @@ class Explainer(FixedArguments):
     rate: float | None = None
     start: int | str | None = None
     resample: bool = False
+    window: Sequence[int] | None = None
+    overlap: float | None = None
 
     def __post_init__(self) -> None:
         self.settings, self.inputs = MappingProxyType(dict(self.settings)), MappingProxyType(dict(self.inputs))
@@ -140,6 +149,7 @@ class Explainer(FixedArguments):
             text_model=self.text_model,
             tokenizer=self.tokenizer,
             signals=signals,
+            tiling=self._tiling(),
         )
         self.method = self._default_method() if self.method == AUTO else self.method
         method = find_method(self.method)
@@ -155,6 +165,8 @@ class Explainer(FixedArguments):
             spin=self.spin,
             features=self.features,
         )
+        stitched = self.network.stitched
+        self._tiled = None if stitched is None else TiledRunner(self._runner, stitched)
         self._assembler = Assembler(self.network, method, self._runner.pooled, self.signed)
         if self.target is not None:
             self.check(self.target)
@@ -165,6 +177,15 @@ class Explainer(FixedArguments):
     def _default_method(self) -> str:
         """Return the id of the task's default method; that of numbers, where the explained input is no image."""
         return self.network.task.method if self.network.explained is self.network.image else "gradient-x-input"
+
+    def _tiling(self) -> Tiling | None:
+        """Return the windows; PreprocessError where they are none, or an overlap has no window."""
+        if self.window is not None:
+            self.window = tuple(self.window)
+            return Tiling(self.window, OVERLAP if self.overlap is None else self.overlap)
+        if self.overlap is not None:
+            raise PreprocessError("an overlap (--overlap) is one of windows; give the window too, or leave it out")
+        return None
 
     def _graph_cache(self) -> GraphCache | None:
         """Return the cache of this model; ModelError where the model is no file."""
@@ -267,13 +288,13 @@ class Explainer(FixedArguments):
             TargetError: a target means nothing for the model.
         """
         with self.network.telling_guess():
-            found = self._runner.run(self._request(x, target))
+            found = (self._tiled or self._runner).run(self._request(x, target))
         return np.concatenate([outputs[MAP] for _, outputs in found])
 
     def scores(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float64]:
         """Return the score of *target*, before softmax or sigmoid, float64 [N]. The arguments are `attribute`'s."""
         with self.network.telling_guess():
-            return self._runner.outputs(self._request(x, target), [SCORE])[SCORE].astype(np.float64)
+            return (self._tiled or self._runner).outputs(self._request(x, target), [SCORE])[SCORE].astype(np.float64)
 
     def classes(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.int64]:
         """Return the class index of *target*, int64 [N]: the model's top class for None and ``"top"``.
@@ -337,12 +358,23 @@ class Explainer(FixedArguments):
     def _explain(self, images: Sequence[Image], wanted: Target, extra: Arrays) -> Iterator[Explanation]:
         for start in range(0, len(images), BATCH):
             batch = [self.prepare(source) for source in images[start : start + BATCH]]
-            goals = [self._goal(wanted, self.network.look(one.tensor, one.content, extra)) for one in batch]
+            looks = [self.network.look(one.tensor, one.content, extra) for one in batch]
+            goals = [self._goal(wanted, look) for look in looks]
             same = len({one.tensor.shape for one in batch}) == 1
             for group in [range(len(batch))] if same else [[i] for i in range(len(batch))]:
                 request = ExplanationRequest(stack(batch[i].tensor for i in group), [goals[i] for i in group], extra)
-                for row, (i, (compiled, one)) in enumerate(zip(group, self._runner.run(request), strict=True)):
-                    yield self._assembler.explanation(batch[i].content, request.of([row]), compiled, one)
+                found = (self._tiled or self._runner).run(request)
+                for row, (i, (compiled, one)) in enumerate(zip(group, found, strict=True)):
+                    yield self._assembled(batch[i].content, request.of([row]), compiled, one, looks[i])
+
+    def _assembled(
+        self, content: Any, request: ExplanationRequest, compiled: CompiledExplanation, results: Arrays, look: Look
+    ) -> Explanation:
+        """Return the explanation of *content*; of windows with the joined output, which *look* has."""
+        if self._tiled is None:
+            return self._assembler.explanation(content, request, compiled, results)
+        tile, results = self._tiled.heaviest(request), {**look.outputs, **results}
+        return self._assembler.explanation(content, tile, compiled, results, joined=True)
 
     def _goal(self, wanted: Target, look: Look) -> Goal:
         wish = parse(self.target if wanted is None else wanted, self.class_names)

@@ -46,6 +46,8 @@ class Options(TypedDict, total=False):
     rate: float | None
     start: int | str | None
     resample: bool
+    window: Sequence[int] | None
+    overlap: float | None
 
 
 class FixedArguments:

@@ -120,7 +120,7 @@ def xgradcam(context: MapContext) -> ir.Value:
     return weighted(context, op.Div(op.Where(zero, 0.0, above), op.Where(zero, 1.0, total)))
 
 
-@method("hirescam", at_layer=True, summed=True, gradient_cam=True)
+@method("hirescam", at_layer=True, summed=True, gradient_cam=True, additive=True)
 def hirescam(context: MapContext) -> ir.Value:
     """M = Σ_k ∂_k A_k, position by position.
 
@@ -134,7 +134,7 @@ def hirescam(context: MapContext) -> ir.Value:
     return summed(context, context.op.Mul(context.activation_gradient(), context.activation()))
 
 
-@method("gradcam-elementwise", at_layer=True, summed=True, gradient_cam=True)
+@method("gradcam-elementwise", at_layer=True, summed=True, gradient_cam=True, additive=True)
 def gradcam_elementwise(context: MapContext) -> ir.Value:
     """L = Σ_k ReLU(∂_k A_k): the evidence for the class, without the evidence against it at the same position.
 
@@ -147,7 +147,7 @@ def gradcam_elementwise(context: MapContext) -> ir.Value:
     return summed(context, context.positive(context.op.Mul(context.activation_gradient(), context.activation())))
 
 
-@method("layercam", at_layer=True, summed=True, gradient_cam=True)
+@method("layercam", at_layer=True, summed=True, gradient_cam=True, additive=True)
 def layercam(context: MapContext) -> ir.Value:
     """L = ReLU(Σ_k ReLU(∂_k) A_k): each position has its own weights, which suits early layers too.
 

@@ -65,6 +65,8 @@ class _MethodEntry:
     """The method applies to transformers only, whose graph holds the attention probabilities."""
     needs_detections: bool = False
     """The method applies to detectors only: it compares detections."""
+    additive: bool = False
+    """The map of a share of the score is that share of the map, so that the maps of the parts of a score add up."""
     extra: str | None = None
     """The extra of onnxcam that installs the libraries that the method needs."""
 
@@ -173,6 +175,7 @@ def method(
     gradient_cam: bool = False,
     sensitivity: bool = False,
     needs_attention: bool = False,
+    additive: bool = False,
 ) -> Callable[[Emit], Emit]:
     """Enter the function below, which emits the map, into the registry as method *id*; see `GraphMethod`."""
 
@@ -189,6 +192,7 @@ def method(
             gradient_cam=gradient_cam,
             sensitivity=sensitivity,
             needs_attention=needs_attention,
+            additive=additive,
         )
         return function
 
@@ -204,6 +208,7 @@ def procedure(
     uses_head: bool = False,
     sensitivity: bool = False,
     needs_detections: bool = False,
+    additive: bool = False,
     extra: str | None = None,
 ) -> Callable[[Run], Run]:
     """Enter the function below into the registry as method *id*; each pass emits *around*. See `ProcedureMethod`."""
@@ -219,6 +224,7 @@ def procedure(
             uses_head=uses_head,
             sensitivity=sensitivity,
             needs_detections=needs_detections,
+            additive=additive,
             extra=extra,
         )
         return function

@@ -23,7 +23,7 @@ _BIASED = frozenset("Conv ConvTranspose Gemm LayerNormalization InstanceNormaliz
 """Operators that add their third input."""
 
 
-@method("fullgrad", at_layer=True, uses_layer=False)
+@method("fullgrad", at_layer=True, uses_layer=False, additive=True)
 def fullgrad(context: MapContext) -> ir.Value:
     """M = Σ_c ψ(∂y/∂x x)_c + Σ_layers Σ_k ψ(∂y/∂z b)_k, ψ: |·|, scaled to [0, 1], enlarged to the input's size.
 

@@ -14,7 +14,7 @@ from onnxcam.structure.layout import GridLayout
 __all__ = ["deconvnet", "gradient", "gradient_x_input", "guided_backprop", "guided_gradcam", "guided_gradcam_plus_plus"]
 
 
-@method("gradient", at_layer=False, sensitivity=True)
+@method("gradient", at_layer=False, sensitivity=True, additive=True)
 def gradient(context: MapContext) -> ir.Value:
     """G = ∂y/∂x: how much each pixel changes the score.
 
@@ -26,7 +26,7 @@ def gradient(context: MapContext) -> ir.Value:
     return context.gradient(context.image)
 
 
-@method("gradient-x-input", at_layer=False)
+@method("gradient-x-input", at_layer=False, additive=True)
 def gradient_x_input(context: MapContext) -> ir.Value:
     """x ⊙ ∂y/∂x: the first-order contribution of each value to y, relative to zero.
 
@@ -41,7 +41,7 @@ def gradient_x_input(context: MapContext) -> ir.Value:
     return op.Mul(picture.dequantised(op), picture.dequantised_gradient(op, gradient(context)))
 
 
-@method("deconvnet", at_layer=False, sensitivity=True)
+@method("deconvnet", at_layer=False, sensitivity=True, additive=True)
 def deconvnet(context: MapContext) -> ir.Value:
     """The gradient with every rectifier applied on the way back instead: R_in = ReLU(R_out).
 
@@ -53,7 +53,7 @@ def deconvnet(context: MapContext) -> ir.Value:
     return context.gradient(context.image, "deconvnet")
 
 
-@method("guided-backprop", at_layer=False, sensitivity=True)
+@method("guided-backprop", at_layer=False, sensitivity=True, additive=True)
 def guided_backprop(context: MapContext) -> ir.Value:
     """The gradient with every rectifier applied both ways: R_in = [f > 0] ReLU(R_out).
 

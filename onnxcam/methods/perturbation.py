@@ -23,7 +23,7 @@ from onnxcam.targets.scores import softmax
 __all__ = ["ablationcam", "drise", "iscam", "occlusion", "recipro_cam", "rise", "scorecam", "sobol", "sscam"]
 
 
-@procedure("occlusion", around=None, at_layer=True)
+@procedure("occlusion", around=None, at_layer=True, additive=True)
 def occlusion(queries: ModelQueries, patch: float = 0.2, stride: float = 0.1, baseline: float = 0.0) -> Array:
     """M = at each pixel the mean of y(x) − y(x covered by a patch), over the patches that cover the pixel.
 

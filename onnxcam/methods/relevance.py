@@ -37,7 +37,7 @@ def _score_relevance(context: MapContext, rules: RuleSet) -> ir.Value:
     return propagated(context, op.Mul(dense(op, context.target.seed, value), value), context.image, rules)
 
 
-@method("lrp", at_layer=False)
+@method("lrp", at_layer=False, additive=True)
 def lrp(context: MapContext) -> ir.Value:
     """R_x = Σ (x w)⁺ R_y / Σ (x w)⁺ at convolutions, LRP-ε at dense layers, R_y spread evenly at the first one.
 
@@ -52,7 +52,7 @@ def lrp(context: MapContext) -> ir.Value:
     return _score_relevance(context, LRP)
 
 
-@method("lrp-epsilon", at_layer=False)
+@method("lrp-epsilon", at_layer=False, additive=True)
 def lrp_epsilon(context: MapContext) -> ir.Value:
     """R_x = x Σ w R_y / (y + ε sign y), at every layer.
 
@@ -65,7 +65,7 @@ def lrp_epsilon(context: MapContext) -> ir.Value:
     return _score_relevance(context, LRP_EPSILON)
 
 
-@method("lrp-gamma", at_layer=False)
+@method("lrp-gamma", at_layer=False, additive=True)
 def lrp_gamma(context: MapContext) -> ir.Value:
     """R_x = Σ (x w + γ (x w)⁺) R_y / Σ (x w + γ (x w)⁺), γ = ¼, at convolutions; else as `lrp`.
 
@@ -109,7 +109,7 @@ def attnlrp(
     return context.positive(total)
 
 
-@method("deeplift", at_layer=False)
+@method("deeplift", at_layer=False, additive=True)
 def deeplift(context: MapContext, baseline: float = 0.0) -> ir.Value:
     """M = m (x − x₀), m the multipliers Δy/Δx relative to the reference x₀; its sum is y(x) − y(x₀).
 

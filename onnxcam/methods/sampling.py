@@ -18,7 +18,7 @@ __all__ = ["expected_gradients", "integrated_gradients", "smoothgrad", "smoothgr
 _NONE = ImageSet()
 
 
-@procedure("smoothgrad", around=gradient, at_layer=False, sensitivity=True)
+@procedure("smoothgrad", around=gradient, at_layer=False, sensitivity=True, additive=True)
 def smoothgrad(queries: ModelQueries, samples: int = 25, noise: float = 0.15, seed: int = 0) -> Array:
     """M = mean of ∂y/∂x at x + ε, ε normal with σ = noise (max x − min x).
 
@@ -42,7 +42,7 @@ def vargrad(queries: ModelQueries, samples: int = 25, noise: float = 0.15, seed:
     return _moments(queries, samples, noise, seed)[1]
 
 
-@procedure("integrated-gradients", around=gradient, at_layer=False)
+@procedure("integrated-gradients", around=gradient, at_layer=False, additive=True)
 def integrated_gradients(queries: ModelQueries, steps: int = 32, baseline: float = 0.0) -> Array:
     """M = (x − b) ⊙ ∫₀¹ ∂y/∂x at b + t (x − b) dt, by the midpoint rule; its sum is y(x) − y(b).
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from onnxcam.errors import ImageError, MethodError, ModelError, OnnxcamError, Pr
 from onnxcam.graph.cache import GraphCache
 from onnxcam.graph.io import ModelLike, all_tensors, building
 from onnxcam.media import image as images
+from onnxcam.media.tiles import Tiling
 from onnxcam.metadata.labels import ClassNames
 from onnxcam.metadata.reading import Part
 from onnxcam.metadata.reserved import load_bare
@@ -35,6 +36,7 @@ from onnxcam.model.said import check_said
 from onnxcam.model.signal_modality import ImageOrSignalModality
 from onnxcam.model.signal_reading import signal_modality
 from onnxcam.model.signals import SignalChoice
+from onnxcam.model.stitched import StitchedOutput
 from onnxcam.preprocess import Preprocess, ResolvedPreprocess, Spec, TensorSpec
 from onnxcam.structure.layout import GridLayout, Layout, may_be_image, picture_layout
 from onnxcam.structure.place import Place
@@ -60,13 +62,15 @@ class ModelDescription:
         outputs: The names of the model's outputs.
         names: The labels and the metadata.
         said: What the user says of the model in place of its card: `task`, `scores`, `boxes`, `letters`.
-        size: Height and width to which an open input is fixed; None leaves it open.
+        size: The size to which an open input is fixed; None leaves it open.
+        tiling: The windows over inputs of any size, one of which is the network's input; None: it takes whole inputs.
         cache: Keeps the model's canonical form from one start to the next.
         text_model: The text tower of an image tower; None: the model itself, if it holds both.
         tokenizer: The tokenizer of the text tower; None: the one beside it.
         signals: What the user says of signals: their rate, and the part to explain.
         tasks: What the model may do, the likeliest first.
         warnings: What the user should know about every map.
+        stitched: The output that is joined of windows; None without windows.
 
     Raises:
         ModelError: no valid model, no image input, or no input named *wrt*.
@@ -84,14 +88,17 @@ class ModelDescription:
     text_model: str | os.PathLike[str] | None = None
     tokenizer: str | os.PathLike[str] | None = None
     signals: SignalChoice = field(default_factory=SignalChoice)
+    tiling: Tiling | None = None
     warnings: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         self._sessions: dict[tuple[str, ...], Session] = {}
         self._places = Places(self.probe_feeds, self._run)
+        self.size = self.tiling.window if self.tiling is not None else self.size
         self._unused: PreparedModel | None = None  # the copy that was opened to be described
         self._measured: Measured = {}
         self.text_tower: TextTower | None = None
+        self.stitched: StitchedOutput | None = None  # looks are at one window until the output is known
         prepared = self.open()
         self._unused = prepared
         self.image, self.explained = prepared.image, prepared.explained
@@ -107,6 +114,7 @@ class ModelDescription:
             self.tasks = find_tasks(Evidence(graph, prepared.image, self.names, self._samples))
         check_said(self.said, self.tasks)
         self.text_tower = self._text_tower()
+        self.stitched = self._stitched()
         self.warnings += self.task.warnings
         with suppress(PreprocessError):  # the input takes no image
             if self.resolved.guessed and not self.task.sees_centre:
@@ -379,10 +387,40 @@ class ModelDescription:
         }
         feeds = {self.picture: tensor, **blank, **known}
         lengths = tuple(tensor.shape[axis] for axis in space)
+        if self.stitched is not None:
+            run = partial(self._run_tiles, self.stitched)
+            return Look(feeds, self.picture, space, frame, size, run, self._prepare, self.modality.array)
         return Look(
             feeds, self.picture, space, frame, size, self._run, self._prepare, self.modality.array,
             text=self.text_tower, place=lambda name, layout: self._place_of(name, layout, lengths),
         )  # fmt: skip
+
+    def _stitched(self) -> StitchedOutput | None:
+        """Return the output over windows; None without windows. ModelError where the model has no output to join."""
+        tiling, layout = self.tiling, self.layout
+        if tiling is None or layout is None:
+            return None
+        tensor = next(self._probe_tensors())
+
+        def run(name: str) -> NDArray[Any]:
+            known = {**self._sizes(tensor), **self.given_inputs, **self._other_images(tensor)}
+            return self._run({self.picture: tensor, **known}, [name])[name]
+
+        def covers(name: str, layout: Layout) -> bool:
+            return self._place_of(name, layout, tiling.window) is None
+
+        return StitchedOutput.of(self.task, tiling, layout, run, covers)
+
+    def _run_tiles(
+        self, stitched: StitchedOutput, feeds: Mapping[str, NDArray[Any]], names: Sequence[str] | None
+    ) -> Mapping[str, NDArray[Any]]:
+        """Run the model on the tiles of the image in *feeds*; return its joined output, if it is one of *names*."""
+        name = stitched.output.tensor
+
+        def run(tile: NDArray[Any]) -> NDArray[Any]:
+            return self._run({**feeds, **self._sizes(tile), self.picture: tile}, [name])[name]
+
+        return stitched.outputs(names, self.outputs, lambda: stitched.join(feeds[self.picture], run))
 
     @cached_property
     def _kept(self) -> PreparedModel:
@@ -459,6 +497,7 @@ class ModelDescription:
     def _resolved(self, value: ir.Value, whole: bool = False) -> ResolvedPreprocess:
         """Return how an image becomes the input *value*, and how that is known; *whole*: a guess does not crop."""
         names, spec = self.names, TensorSpec.of(value)
+        spec = spec if self.tiling is None else spec.as_tile()
         return preprocessing.resolve(
             self.preprocess, spec, path=names.path, metadata=names.metadata, graph_hint=value, whole=whole
         )

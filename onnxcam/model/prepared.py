@@ -46,7 +46,7 @@ class PreparedModel:
         size: tuple[int, ...] | None = None,
         cache: GraphCache | None = None,
     ) -> PreparedModel:
-        """Open *source*, with the image input fixed to *size* (height, width), from *cache* if it is there.
+        """Open *source*, with the image input fixed to *size*, from *cache* if it is there.
 
         ModelError where no input is an image, the model is a text tower, no input is named *explained*, or it has
         another fixed size.

@@ -13,7 +13,7 @@ from onnxcam.errors import PreprocessError, nearest
 from onnxcam.preprocess.tensor_spec import DEFAULT_SIZE, AxisOrder, TensorSpec, shape_text
 from onnxcam.preprocess.transform import Anchor, HeightWidth, Interpolation, Order, Preprocess
 
-__all__ = ["PRESETS", "build", "check", "fields_of", "parse"]
+__all__ = ["OWN_SIZE", "PRESETS", "build", "check", "fields_of", "parse"]
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 _OPEN = TensorSpec("input", np.dtype(np.float32), (None, 3, None, None), "nchw")
@@ -37,6 +37,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """Fields of each preset; other fields have the defaults of `Preprocess`, sizes are the model's own."""
 
+OWN_SIZE: dict[str, Any] = {"resize": None, "crop": None, "letterbox": None, "longest": None}
+"""The geometry that leaves an image its own size."""
 _RAW = {"range": (0.0, 255.0), "mean": (0.0,), "std": (1.0,)}
 
 
@@ -101,8 +103,10 @@ def _check_size(preprocess: Preprocess, tensor: TensorSpec) -> None:
 
 
 def _geometry(fields: dict[str, Any], tensor: TensorSpec) -> dict[str, Any]:
-    """Fill in the sizes that *fields* leaves to the model, and resolve ``fraction``."""
+    """Fill in the sizes that *fields* leaves to the model, and resolve ``fraction``; tiled images keep their size."""
     fraction = fields.pop("fraction", None)
+    if tensor.tiled:
+        return {key: value for key, value in fields.items() if key not in OWN_SIZE} | OWN_SIZE
     default = tuple(size or DEFAULT_SIZE for size in tensor.size)
     resize = fields.get("resize")
     if "letterbox" in fields:

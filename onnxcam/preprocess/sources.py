@@ -21,7 +21,7 @@ from onnxcam.preprocess.guess import guess
 from onnxcam.preprocess.hugging_face import hugging_face
 from onnxcam.preprocess.image_metadata import image_metadata, is_image_metadata, linear_light
 from onnxcam.preprocess.paddle import has_operators, paddle
-from onnxcam.preprocess.parser import PRESETS, build, check, fields_of, parse
+from onnxcam.preprocess.parser import OWN_SIZE, PRESETS, build, check, fields_of, parse
 from onnxcam.preprocess.stated import Fields
 from onnxcam.preprocess.tensor_spec import TensorSpec
 from onnxcam.preprocess.third_party import timm, ultralytics
@@ -171,6 +171,7 @@ def _explicit(spec: Spec, tensor: TensorSpec) -> Preprocess:
     if isinstance(spec, CallablePreprocess):
         return spec
     if isinstance(spec, Preprocess):
+        spec = replace(spec, **OWN_SIZE) if tensor.tiled else spec
         check(spec, replace(tensor, layout=spec.layout))
         return replace(spec, dtype=tensor.dtype, units=tensor.units)
     if isinstance(spec, str):

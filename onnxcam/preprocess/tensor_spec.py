@@ -37,6 +37,7 @@ class TensorSpec:
     shape: tuple[AxisLength, ...]
     layout: AxisOrder
     units: tuple[float, int] | None = None  # scale and zero point of integers, if the graph gives them
+    tiled: bool = False  # images keep their own size: windows of the input's size are laid over them
 
     @classmethod
     def of(cls, value: ir.Value) -> TensorSpec:
@@ -70,6 +71,12 @@ class TensorSpec:
         # Paddle and old exporters write an open dim as -1 or 0.
         shape = tuple(None if isinstance(dim, int) and dim <= 0 else dim for dim in shape)
         return cls(name, dtype, shape, layout or layout_of(shape))
+
+    def as_tile(self) -> TensorSpec:
+        """Return the input as one that takes windows of images of any size."""
+        space = (2, 3) if self.layout == "nchw" else (1, 2)
+        shape = tuple(None if axis in space else dim for axis, dim in enumerate(self.shape))
+        return replace(self, shape=shape, tiled=True)
 
     @property
     def channels(self) -> int:

@@ -54,6 +54,11 @@ class ImageToImage(Task):
         """Return weights over the output."""
         return self.output.aim
 
+    @property
+    def dense(self) -> DenseOutput:
+        """Return the output."""
+        return self.output
+
     @resolves(Patch)
     def patch(self, target: Patch, look: Look) -> Goal:
         """The edges in a part of the output."""

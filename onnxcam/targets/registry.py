@@ -13,6 +13,7 @@ from onnxcam.errors import TargetError
 from onnxcam.metadata import card
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import Aim
+from onnxcam.targets.dense import DenseOutput
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Goal, Look
 from onnxcam.targets.notation import quoted
@@ -187,6 +188,11 @@ class Task:
     @property
     def aim(self) -> Aim | None:
         """Return the aim of the default target; None where the user has to name one."""
+        return None
+
+    @property
+    def dense(self) -> DenseOutput | None:
+        """Return the output that has a value for each place of the image; None where no output has."""
         return None
 
     @property

@@ -116,6 +116,11 @@ class Segmentation(Task):
         """Return weights over the scores."""
         return self.scores.aim
 
+    @property
+    def dense(self) -> DenseOutput:
+        """Return the scores."""
+        return self.scores
+
     def _examples(self, kind: type[TargetKind]) -> tuple[str, ...]:
         last = self._name(self.classes - 1)
         own = {ClassRegion: (f"class={quoted(last)}", "mask=FILE", f"class={quoted(last)} mask=FILE"), Class: (last,)}

@@ -86,6 +86,11 @@ class Depth(Task):
         """Return weights over the map."""
         return self.values.aim
 
+    @property
+    def dense(self) -> DenseOutput:
+        """Return the map."""
+        return self.values
+
     def _examples(self, kind: type[TargetKind]) -> tuple[str, ...]:
         return ("mask=FILE",) if kind is ClassRegion else super()._examples(kind)
 

@@ -1,0 +1,102 @@
+"""Maps of inputs larger than the network's window: the maps of tiles, each for its part of the score, added up.
+
+The joined output is a mean of the tiles' outputs, weighted at each place by w_t with Σ_t w_t = 1, and the score is a
+weighted sum Σ c · y of its elements. So it is Σ_t Σ (c w_t) · y_t: each tile is explained for the weights c w_t, and
+the gradient of the whole is the sum of the gradients of the tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from onnxcam.errors import MethodError
+from onnxcam.explainer.compiled import CompiledExplanation
+from onnxcam.explainer.request import Array, Arrays, ExplanationRequest
+from onnxcam.explainer.runner import Runner
+from onnxcam.media.resample import placed, resized
+from onnxcam.media.tiles import Tile
+from onnxcam.metadata.reserved import MAP, SCORE
+from onnxcam.methods.base import NONE, SMOOTH, MethodsWith
+from onnxcam.model.stitched import StitchedOutput
+
+__all__ = ["TiledRunner"]
+
+
+@dataclass(frozen=True)
+class TiledRunner:
+    """Runs requests tile by tile: the tensors of one tile are in memory at a time, and the sums.
+
+    Attributes:
+        runner: Explains one tile.
+        stitched: The network's output over tiles.
+
+    Raises:
+        MethodError: the maps of parts of a score do not add up to the map of the score.
+    """
+
+    runner: Runner
+    stitched: StitchedOutput
+
+    def __post_init__(self) -> None:
+        """Check the method."""
+        method, smooth = self.runner.method, self.runner.settings.get(SMOOTH, NONE)
+        if not method.additive:
+            raise MethodError(
+                f"the maps of {method.id} for windows do not add up to the map of the whole; with a window (--window) "
+                f"use --method {', '.join(MethodsWith('additive').ids)}"
+            )
+        if smooth != NONE:
+            raise MethodError(f"smooth={smooth} (--smooth) does not apply with a window (--window); leave one out")
+
+    def run(self, request: ExplanationRequest) -> list[tuple[CompiledExplanation, Arrays]]:
+        """Return for each input its sessions and its outputs, [1, …] each: `MAP` and `SCORE` of the whole.
+
+        The map has the size of the whole input, also for methods at a layer.
+        """
+        return [self._whole(request.of([row])) for row in range(len(request))]
+
+    def outputs(self, request: ExplanationRequest, names: Sequence[str]) -> dict[str, Array]:
+        """Return the scores of the whole inputs, [N]; *names* are those of the score."""
+        rows = [list(self._parts(request.of([row]))) for row in range(len(request))]
+        scores = [sum(self.runner.outputs(part, [SCORE])[SCORE] for _, part in parts) for parts in rows]
+        return {name: np.concatenate(scores) for name in names}
+
+    def heaviest(self, request: ExplanationRequest) -> ExplanationRequest:
+        """Return the tile of *request*, of one input, on which its score depends most."""
+        goals = self.stitched.goals(request.goals[0], request.tensor)
+        return self._part(request, *max(goals, key=lambda goal: np.abs(goal[1]).sum()))
+
+    def _whole(self, request: ExplanationRequest) -> tuple[CompiledExplanation, Arrays]:
+        compiled = self.runner.compiled(self.heaviest(request))  # the layer is chosen where the target is
+        axes, at_layer = self.stitched.layout.space, self.runner.method.at_layer
+        size = [request.tensor.shape[axis] for axis in axes]
+        total = np.zeros(size if at_layer else request.tensor.shape[1:], np.float32)
+        space = range(len(size)) if at_layer else [axis - 1 for axis in axes]
+        score = np.zeros(1)
+        for tile, part in self._parts(request):
+            ((compiled, found),) = self.runner.run(part)
+            raw = found[MAP][0]
+            tile.add(total, self._at_window(raw, compiled) if at_layer else raw, list(space))
+            score += found[SCORE].astype(np.float64)
+        return compiled, {MAP: total[None], SCORE: score}
+
+    def _parts(self, request: ExplanationRequest) -> Iterator[tuple[Tile, ExplanationRequest]]:
+        """Yield each tile that the score of *request* depends on, and what is explained in it."""
+        for tile, feed in self.stitched.goals(request.goals[0], request.tensor):
+            yield tile, self._part(request, tile, feed)
+
+    def _part(self, request: ExplanationRequest, tile: Tile, feed: Array) -> ExplanationRequest:
+        """Return *tile* of *request*, explained for the share of the score with the weights *feed*."""
+        tensor = tile.cut(request.tensor, self.stitched.layout.space)
+        return ExplanationRequest(tensor, [replace(request.goals[0], feed=feed)], request.extra)
+
+    def _at_window(self, cells: Array, compiled: CompiledExplanation) -> Array:
+        """Return the map *cells* of a tile at the size of the window."""
+        window = self.stitched.tiling.window
+        place = compiled.place(window) if compiled.layers else None
+        if place is not None:
+            return placed(place.upright(cells), place.intervals, place.seen, window)
+        return cells if cells.shape == window else resized(cells, window)

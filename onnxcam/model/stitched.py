@@ -1,0 +1,111 @@
+"""The output of a network for an input larger than its window: tiles are run one by one and joined by their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnxcam.errors import ModelError, TargetError
+from onnxcam.media.tiles import Tile, Tiling
+from onnxcam.structure.layout import GridLayout
+from onnxcam.targets import Task
+from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.dense import DenseOutput
+from onnxcam.targets.goal import Array, Goal
+
+__all__ = ["StitchedOutput"]
+
+
+@dataclass(frozen=True)
+class StitchedOutput:
+    """The dense output of a network over tiles.
+
+    Attributes:
+        output: The output.
+        tiling: The windows.
+        layout: The axes of the image input.
+        cells: The lengths of the output for one window.
+    """
+
+    output: DenseOutput
+    tiling: Tiling
+    layout: GridLayout
+    cells: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls, task: Task, tiling: Tiling, layout: GridLayout, run: Callable[[str], Array], covers: Callable[..., bool]
+    ) -> StitchedOutput:
+        """Return the output of *task* over tiles; ModelError where it has no value for each place of the window.
+
+        *run* returns the tensor of a name for one window; *covers* says whether a tensor and its layout cover it.
+        """
+        output = task.dense
+        if output is None or output.grid or type(output) is not DenseOutput:
+            raise ModelError(
+                f"a window (--window) is for models with a value for each pixel or voxel, and this is {task.name}; "
+                "leave it out"
+            )
+        if output.layout is not None and not covers(output.tensor, output.layout):
+            raise ModelError(
+                f"the output {output.tensor!r} does not cover its window evenly, so windows cannot be joined; export "
+                "the model with padded convolutions"
+            )
+        y = run(output.tensor)
+        space = range(1, y.ndim) if output.layout is None else output.layout.space
+        return cls(output, tiling, layout, tuple(y.shape[axis] for axis in space))
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        """The spatial axes of the output."""
+        return tuple(range(1, 1 + len(self.cells))) if self.output.layout is None else self.output.layout.space
+
+    def tiles(self, tensor: Array) -> Iterator[tuple[Tile, Tile]]:
+        """Yield the tiles of the image's *tensor* [1, …], each as the window of the input and that of the output."""
+        size = [tensor.shape[axis] for axis in self.layout.space]
+        yield from zip(self.tiling.tiles(size), self.tiling.tiles(size, self.cells), strict=True)
+
+    def join(self, tensor: Array, run: Callable[[Array], Array]) -> Array:
+        """Return the output for *tensor* [1, …], the weighted mean of what *run* returns for its tiles, float32."""
+        found: Array | None = None
+        size = [tensor.shape[axis] for axis in self.layout.space]
+        for window, cells in self.tiles(tensor):
+            y = run(window.cut(tensor, self.layout.space))
+            if found is None:
+                shape = list(y.shape)
+                for axis, length in zip(self.space, self.tiling.output_size(size, self.cells), strict=True):
+                    shape[axis] = length
+                found = np.zeros(shape, np.float32)
+            cells.add(found, cells.weighed(y, self.space), self.space)
+        assert found is not None
+        return found
+
+    def goals(self, goal: Goal, tensor: Array) -> Iterator[tuple[Tile, Array]]:
+        """Yield the tiles of *tensor* whose output *goal* depends on, with the weights of each.
+
+        The score is a weighted sum of the joined output, so it is the sum over tiles of such sums.
+        """
+        aim, axes = goal.aim, [axis - 1 for axis in self.space]
+        if not isinstance(aim, WeightsAim) or aim.tensor not in (self.output.tensor, self.output.before):
+            raise TargetError(
+                f"with a window (--window) a target is a part of {self.output.tensor!r}, the output that is joined, "
+                f"and {goal.words!r} is not"
+            )
+        for window, cells in self.tiles(tensor):
+            part = cells.cut(goal.feed, axes)
+            if part.any():
+                yield window, cells.weighed(part, axes)
+
+    def outputs(
+        self, names: Sequence[str] | None, declared: Sequence[str], join: Callable[[], Array]
+    ) -> Mapping[str, Array]:
+        """Return the joined output by its name, if it is one of *names*; None: of the outputs *declared*."""
+        wanted = declared if names is None else names
+        others = [] if names is None else [name for name in names if name != self.output.tensor]
+        if others:
+            raise TargetError(
+                f"with a window (--window) only {self.output.tensor!r} is joined, and the target reads {others[0]!r}"
+            )
+        return {self.output.tensor: join()} if self.output.tensor in wanted else {}
