@@ -70,7 +70,7 @@ class DecoderFeeds:
     def _value(self, x: ir.Value) -> ir.Value:
         if x is self.place:
             return self.op.Cast(self.embeds, to=int(x.dtype or ir.DataType.FLOAT))
-        name = (x.name or "").removeprefix("decoder.")
+        name = _name(x)
         if name.startswith(_CACHE):
             return self._empty(x)
         if name not in self._known:
@@ -108,7 +108,7 @@ class DecoderFeeds:
         heads = [length if isinstance(length, int) else 0 for length in shape[1:]]
         if x.dtype is None or 0 not in heads:
             raise ModelError(
-                f"the part 'decoder' takes a cache {x.name!r} {x.shape} of fixed length; export it with an open one"
+                f"the part 'decoder' takes a cache {_name(x)!r} {x.shape} of fixed length; export it with an open one"
             )
         lengths = self.op.Concat(self.op.dim(self.ids, 0), np.array(heads, np.int64), axis=0)
         return self.op.Expand(_constant(self.op, 0, x), lengths)
@@ -123,6 +123,10 @@ def _shape(x: ir.Value) -> tuple[int, ...]:
     return tuple(length if isinstance(length, int) else 1 for length in x.shape or ())
 
 
+def _name(x: ir.Value) -> str:
+    """Return the name that an input had in its part."""
+    return (x.name or "").partition(".")[2]
+
+
 def _unknown(part: str, x: ir.Value, known: str) -> ModelError:
-    name = (x.name or "").removeprefix(f"{part}.")
-    return ModelError(f"the part {part!r} has an input {name!r} {x.shape} of unknown meaning; known are {known}")
+    return ModelError(f"the part {part!r} has an input {_name(x)!r} {x.shape} of unknown meaning; known are {known}")

@@ -14,7 +14,7 @@ from onnxcam.errors import ModelError, nearest
 from onnxcam.metadata import sidecar
 from onnxcam.text import in_message
 
-__all__ = ["PARTS", "DecoderFiles", "PartsLike", "find_files"]
+__all__ = ["PARTS", "DecoderFiles", "PartsLike", "find_files", "has_parts"]
 
 PartsLike: TypeAlias = "str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]]"
 """The folder of an export, or its files by part; beside ``"folder"`` files that take the place of those in it."""
@@ -42,6 +42,14 @@ class DecoderFiles:
         """Return the text of the file *name* beside a part, or one folder above; else nothing."""
         path = _beside(self.parts.values(), name)
         return "" if path is None else paths.read_text(path, ModelError, name)
+
+
+def has_parts(folder: str | os.PathLike[str]) -> bool:
+    """Return whether *folder*, or its folder ``onnx``, holds a file with the name of a part."""
+    if paths.kind(folder) != "folder":
+        return False
+    there = [Path(path) for home in (Path(folder), Path(folder) / "onnx") for path in paths.entries(home)]
+    return any(path.suffix == ".onnx" and name.match(path.stem) for path in there for name in PARTS.values())
 
 
 def find_files(given: PartsLike, tokenizer: str | os.PathLike[str] | None = None) -> DecoderFiles:

@@ -13,10 +13,15 @@ from onnxcam import paths
 from onnxcam.errors import ModelError
 from onnxcam.text import first_line, in_message
 
-__all__ = ["SubwordText", "Subwords"]
+__all__ = ["SubwordText", "Subwords", "spans"]
 
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+(?:['’-]\w+)*")
 """A word: letters and digits, also with an apostrophe or a hyphen between; of Chinese and Japanese each character."""
+
+
+def spans(text: str) -> list[tuple[int, int]]:
+    """Return the start and the end of each word of *text*, without punctuation."""
+    return [word.span() for word in _WORD.finditer(text)]
 
 
 @dataclass(frozen=True)
@@ -44,18 +49,17 @@ class Subwords:
 
     @property
     def _tokenizer(self) -> Any:
-        return _read(self.path)
+        return _read(self.path, os.stat(self.path).st_mtime_ns if os.path.exists(self.path) else 0)
 
     def split(self, text: str) -> SubwordText:
         """Return *text* as tokens, without those that begin or end a text; a token belongs to the word it ends in."""
         encoded = self._tokenizer.encode(text, add_special_tokens=False)
-        found = list(_WORD.finditer(text))
+        found = spans(text)
         places = [
-            tuple(k for k, (start, end) in enumerate(encoded.offsets) if _ends_in(text, start, end, word.span()))
+            tuple(k for k, (start, end) in enumerate(encoded.offsets) if _ends_in(text, start, end, word))
             for word in found
         ]
-        kept = [(word.group(), own) for word, own in zip(found, places, strict=True) if own]
-        return SubwordText(text, tuple(encoded.ids), tuple(word for word, _ in kept), tuple(own for _, own in kept))
+        return SubwordText(text, tuple(encoded.ids), tuple(text[start:end] for start, end in found), tuple(places))
 
     def encode(self, prompt: str) -> list[int]:
         """Return *prompt* as tokens, with one that begins a text where the tokenizer puts one."""
@@ -85,7 +89,8 @@ def _ends_in(text: str, start: int, end: int, span: tuple[int, int]) -> bool:
 
 
 @cache
-def _read(path: str) -> Any:
+def _read(path: str, changed: int) -> Any:
+    """Return the tokenizer in the file *path*, which was last *changed* then."""
     try:
         from tokenizers import Tokenizer
     except ImportError:

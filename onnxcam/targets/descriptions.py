@@ -90,6 +90,8 @@ class Descriptions(Task):
             raise TargetError(
                 f"text '{visible(text.text)}' has no word {target.at}; there are {len(text.words)}, counted from 0"
             )
+        if target.at is not None and not text.places[target.at]:
+            raise TargetError(f"the tokenizer drops the word '{visible(text.words[target.at])}'; name another one")
         weights = np.zeros(len(text.ids), np.float32)
         weights[list(text.places[target.at]) if target.at is not None else slice(None)] = 1
         words, label = f"text={quoted(text.text)}", text.text if target.at is None else text.words[target.at]
