@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxcam.cli import options
+from onnxcam.cli import options, parts
 from onnxcam.progress import quiet
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def command(
     model: options.ModelArgument,
-    images: options.ImagesArgument,
+    images: parts.OpenImagesArgument = None,
     method: Annotated[
         str,
         typer.Option(
@@ -73,6 +73,9 @@ def command(
     ] = False,
     window: options.WindowOption = None,
     overlap: options.OverlapOption = None,
+    part: parts.PartsOption = None,
+    prompt: parts.PromptOption = None,
+    image_token: parts.ImageTokenOption = None,
     provider: options.ProviderOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print manifest.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("onnxcam-out"),
@@ -133,9 +136,11 @@ def command(
         raise typer.BadParameter("--top and --target exclude each other; give one")
     drawing = Drawing(alpha=alpha, colormap=colormap, boxes=boxes, maps=maps, format=format, quality=quality)  # type: ignore[typeddict-item]
     check_drawing(drawing)
+    asked = parts.Asked(prompt=prompt, tokenizer=tokenizer, image_token=image_token, preprocess=preprocess)
+    source, images = parts.opened(model, images, part, asked)
     names = image.files(images)
     explainer = Explainer(
-        model,
+        source,
         method=method,
         layer=layer,
         provider=provider,
@@ -168,6 +173,7 @@ def command(
     progress = show.explaining if find_method(explainer.method).in_graph and several else quiet
     with Folder(output, overwrite=overwrite, identity=several) as folder:
         explain_images(explainer, names, wanted, folder, strict=strict, jobs=jobs, progress=progress, **drawing)
+    parts.write_words(explainer, folder, output, overwrite=overwrite)
     if as_json:
         show.json(folder.entries)
     else:

@@ -36,7 +36,9 @@ from onnxcam.structure.layer import Choice
 from onnxcam.structure.place import Place
 from onnxcam.targets import ClassAim, Goal, Look, Target, Top, parse
 from onnxcam.targets.classification import Classes
+from onnxcam.targets.descriptions import Descriptions
 from onnxcam.targets.detection import Detections
+from onnxcam.targets.kinds import Text
 from onnxcam.targets.registry import TargetKind
 
 __all__ = ["BATCH", "Explainer", "Image", "explain"]
@@ -251,10 +253,23 @@ class Explainer(FixedArguments):
     def each(
         self, image: Image, target: Target = None, inputs: Mapping[str, InputValue] | None = None
     ) -> list[Explanation]:
-        """Explain one image for *target*: for ``top=5`` five explanations, else one. Raises as a call does."""
+        """Explain one image for *target*: for ``top=5`` five explanations, for a text said of it one for each word.
+
+        One for any other target. Raises as a call does.
+        """
         wish = parse(self.target if target is None else target, self.class_names)
+        if isinstance(self.network.task, Descriptions) and isinstance(wish, Text | Top):
+            return self._each_word(self.network.task, self.prepare(image), wish, self.network.read_inputs(inputs or {}))
         count = wish.count if isinstance(wish, Top) else 1
         return self.best(image, count, inputs) if count > 1 else [self(image, target, inputs)]
+
+    def _each_word(
+        self, task: Descriptions, image: PreprocessedImage, wish: Text | Top, extra: Arrays
+    ) -> list[Explanation]:
+        """Explain the words of a text; of the model's own where *wish* names none."""
+        look = self.network.look(image.tensor, image.content, extra)
+        with self.network.telling_guess():
+            return [one for word in task.words(wish, look) for one in self._explain([image], word, extra)]
 
     def best(self, image: Image, count: int, inputs: Mapping[str, InputValue] | None = None) -> list[Explanation]:
         """Explain the *count* classes, or detected objects, with the highest scores, in their order.

@@ -22,6 +22,7 @@ from onnxcam.graph.io import ModelLike, all_tensors, building
 from onnxcam.media import image as images
 from onnxcam.media.tiles import Tiling
 from onnxcam.metadata.labels import ClassNames
+from onnxcam.metadata.prompting import Prompting
 from onnxcam.metadata.reading import Part
 from onnxcam.metadata.reserved import load_bare
 from onnxcam.model import inputs as other_inputs
@@ -347,7 +348,9 @@ class ModelDescription:
     @cached_property
     def given_inputs(self) -> dict[str, NDArray[Any]]:
         """The given values of other inputs, [1, …] by name."""
-        return {**other_inputs.unused(self.others), **self.read_inputs(self.given)}
+        prompting = Prompting.of(self.names.metadata)
+        own = {} if prompting is None else prompting.inputs
+        return {**other_inputs.unused(self.others), **own, **self.read_inputs(self.given)}
 
     def read_inputs(self, given: Mapping[str, InputValue]) -> dict[str, NDArray[Any]]:
         """Return *given* for other inputs as arrays, [1, …] by name; ModelError for a value that does not fit."""

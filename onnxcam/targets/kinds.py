@@ -174,13 +174,13 @@ class Like(TargetKind):
 @register_kind(
     "text=AB12",
     'text="A B" at=0',
-    help="a text of a text recogniser, or its character number `at` alone",
+    help="a text of a text recogniser or of a vision-language decoder; `at=0`: its first character, or word, alone",
     keys={"text": text},
     options={"at": number},
 )
 @dataclass(frozen=True)
 class Text(TargetKind):
-    """The recognition of *text*, or of its character number *at* alone."""
+    """A *text* that is read or said of the image, or its character, or word, number *at* alone."""
 
     text: str
     at: int | None = None

@@ -10,6 +10,7 @@ from onnxcam.graph.io import all_tensors
 from onnxcam.targets.bins import Bins
 from onnxcam.targets.captioning import Captions
 from onnxcam.targets.classification import Classes
+from onnxcam.targets.descriptions import Descriptions
 from onnxcam.targets.detection import Detections
 from onnxcam.targets.embedding import Embedding
 from onnxcam.targets.evidence import Evidence
@@ -32,6 +33,7 @@ from onnxcam.text import first_line
 __all__ = ["find_tasks", "resolve"]
 
 for _task in (
+    Descriptions,
     InterestPoints,
     Detections,
     Captions,

@@ -1,0 +1,93 @@
+"""Options of commands that open a vision-language decoder, whose model is several files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypedDict
+
+import typer
+
+from onnxcam.cli import options
+
+if TYPE_CHECKING:
+    from onnxcam.explainer.explainer import Explainer
+    from onnxcam.explainer.manifest import Folder
+    from onnxcam.graph.io import ModelLike
+
+PartsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--part",
+        help="A part of a vision-language decoder, vision=FILE, embed=FILE or decoder=FILE, in place of MODEL; "
+        "repeatable. A folder with all parts can be MODEL (docs/decoders.md).",
+        show_default=False,
+    ),
+]
+PromptOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prompt",
+        help="What a vision-language decoder is asked: a question for its chat template, or the whole prompt with "
+        "<image> in it.",
+        show_default=False,
+    ),
+]
+TokenizerOption = Annotated[
+    Path | None,
+    typer.Option("--tokenizer", help="tokenizer.json. Default: beside the model.", show_default=False),
+]
+ImageTokenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--image-token",
+        help="Token of a vision-language decoder that stands for a part of the image. Default: by its config.json.",
+        show_default=False,
+    ),
+]
+OpenImagesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(help="Images: files, folders, quoted glob patterns, or lists (.txt, @list).", show_default=False),
+]
+
+
+class Asked(TypedDict):
+    """How a decoder is opened; see `onnxcam.decoders.load.join`."""
+
+    prompt: str | None
+    tokenizer: Path | None
+    image_token: str | None
+    preprocess: str | None
+
+
+def opened(
+    model: Path, images: Sequence[str] | None, parts: Sequence[str] | None, asked: Asked
+) -> tuple[ModelLike, list[str]]:
+    """Return the model, joined where it is parts, and the images; with *parts* there is no argument MODEL."""
+    from onnxcam.decoders.files import has_parts
+    from onnxcam.decoders.load import join
+
+    named = options.pairs(parts, "--part", "vision=vision_encoder.onnx")
+    if named:
+        return join(named, **asked), [str(model), *(images or [])]
+    if not images:
+        raise typer.BadParameter("missing argument 'IMAGES...'")
+    if has_parts(model):
+        return join(model, **asked), list(images)
+    for name in ("prompt", "image_token"):
+        if asked[name] is not None:
+            raise typer.BadParameter(
+                f"--{name.replace('_', '-')} is for vision-language decoders; give the folder of its parts as MODEL, "
+                "or --part"
+            )
+    return model, list(images)
+
+
+def write_words(explainer: Explainer, folder: Folder, output: Path, *, overwrite: bool) -> None:
+    """Write the page of the words and the sheets, if the model is a decoder."""
+    from onnxcam.describing.page import write_words
+    from onnxcam.metadata.prompting import Prompting
+
+    prompting = Prompting.of(explainer.network.names.metadata)
+    if prompting is not None:
+        write_words(folder.explained, output, prompting.words, overwrite=overwrite)

@@ -1,0 +1,1 @@
+"""Vision-language decoders: their parts, as exporters write them, joined into one model."""

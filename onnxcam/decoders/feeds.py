@@ -1,0 +1,132 @@
+"""What the parts of a decoder take beside images and words: masks, positions, an empty cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxcam.decoders.meeting import is_mask, pixels
+from onnxcam.errors import ModelError
+from onnxcam.graph.emitter import Emitter
+
+__all__ = ["DecoderFeeds", "feed", "image_input"]
+
+_CACHE = "past"
+"""How the names of the inputs of a cache begin: ``past_key_values.0.key``, ``past_conv.0``."""
+
+
+def feed(op: Emitter, x: ir.Value, made: ir.Value) -> None:
+    """Put *made*, which *op* emitted, in the place of the input *x* of a part."""
+    x.replace_all_uses_with(made)
+    op.place([made])
+
+
+def image_input(op: Emitter, inputs: Sequence[ir.Value], size: tuple[int, int]) -> ir.Value:
+    """Return the image [1, C, H, W], of *size* (height, width), by which the encoder's *inputs* are fed.
+
+    Encoders of several images in a prompt take [N, 1, C, H, W], and which pixels are no padding, [N, 1, H, W].
+    ModelError for an input of unknown meaning.
+    """
+    own = pixels(inputs)
+    shape = list(own.shape or ())
+    name = (own.name or "").removeprefix("vision.")
+    image = ir.Value(name=name, shape=ir.Shape([1, shape[-3], *size]), type=own.type)
+    feed(op, own, image if len(shape) == 4 else op.Unsqueeze(image, [1]))
+    for value in (x for x in inputs if x is not own):
+        if not is_mask(value):
+            raise _unknown("vision", value, "an image and its mask of pixels")
+        sizes = [op.dim(image, axis) for axis in (2, 3)]
+        ones = op.Expand(_constant(op, 1, value), op.Concat(op.dim(image, 0), [1], *sizes, axis=0))
+        feed(op, value, ones)
+    return image
+
+
+@dataclass(frozen=True)
+class DecoderFeeds:
+    """The tensors that a decoder takes, for the tokens *ids* [N, L] of which the last are *text* [N, T].
+
+    Attributes:
+        op: Emits them.
+        ids: All tokens.
+        text: The tokens of the text.
+        place: The decoder's input of embeddings.
+        embeds: What it takes, [N, L, H].
+    """
+
+    op: Emitter
+    ids: ir.Value
+    text: ir.Value
+    place: ir.Value
+    embeds: ir.Value
+
+    def fill(self, inputs: Sequence[ir.Value]) -> None:
+        """Feed all *inputs*; ModelError for one of unknown meaning."""
+        for value in inputs:
+            feed(self.op, value, self._value(value))
+
+    def _value(self, x: ir.Value) -> ir.Value:
+        if x is self.place:
+            return self.op.Cast(self.embeds, to=int(x.dtype or ir.DataType.FLOAT))
+        name = _name(x)
+        if name.startswith(_CACHE):
+            return self._empty(x)
+        if name not in self._known:
+            raise _unknown("decoder", x, f"{', '.join(self._known)} and {_CACHE}…")
+        return self.op.Cast(self._known[name](x), to=int(x.dtype or ir.DataType.INT64))
+
+    @property
+    def _known(self) -> Mapping[str, Callable[[ir.Value], ir.Value]]:
+        return {
+            "attention_mask": lambda x: self.op.Expand(1, self.op.Shape(self.ids)),
+            "position_ids": self._positions,
+            "cache_position": lambda x: self._range(),
+            "input_ids": lambda x: self.ids,
+            "use_cache_branch": lambda x: self.op.const(np.zeros(_shape(x), np.bool_)),
+            "num_logits_to_keep": lambda x: self._kept(x),
+            "logits_to_keep": lambda x: self._kept(x),
+        }
+
+    def _range(self) -> ir.Value:
+        return self.op.Range(0, self.op.Squeeze(self.op.dim(self.ids, 1), [0]), 1)
+
+    def _positions(self, x: ir.Value) -> ir.Value:
+        """Return the positions [N, L] of the tokens; [3, N, L] where image and words have positions on three axes."""
+        shape = self.op.Shape(self.ids)
+        axes = len(x.shape) if x.shape is not None else 2
+        return self.op.Expand(self._range(), shape if axes == 2 else self.op.Concat([3], shape, axis=0))
+
+    def _kept(self, x: ir.Value) -> ir.Value:
+        """Return how many scores from the end are read: those before each token of the text, and one more."""
+        return self.op.Reshape(self.op.Add(self.op.dim(self.text, 1), 1), np.array(_shape(x), np.int64))
+
+    def _empty(self, x: ir.Value) -> ir.Value:
+        """Return a cache of no tokens: an open axis has the length 0, but the first, which is the batch."""
+        shape = list(x.shape or ())
+        heads = [length if isinstance(length, int) else 0 for length in shape[1:]]
+        if x.dtype is None or 0 not in heads:
+            raise ModelError(
+                f"the part 'decoder' takes a cache {_name(x)!r} {x.shape} of fixed length; export it with an open one"
+            )
+        lengths = self.op.Concat(self.op.dim(self.ids, 0), np.array(heads, np.int64), axis=0)
+        return self.op.Expand(_constant(self.op, 0, x), lengths)
+
+
+def _constant(op: Emitter, number: int, like: ir.Value) -> ir.Value:
+    assert like.dtype is not None
+    return op.const(np.array(number, like.dtype.numpy()))
+
+
+def _shape(x: ir.Value) -> tuple[int, ...]:
+    return tuple(length if isinstance(length, int) else 1 for length in x.shape or ())
+
+
+def _name(x: ir.Value) -> str:
+    """Return the name that an input had in its part."""
+    return (x.name or "").partition(".")[2]
+
+
+def _unknown(part: str, x: ir.Value, known: str) -> ModelError:
+    return ModelError(f"the part {part!r} has an input {_name(x)!r} {x.shape} of unknown meaning; known are {known}")

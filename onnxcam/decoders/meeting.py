@@ -1,0 +1,108 @@
+"""Where the parts of a decoder meet: the tensors that one part gives and the next takes, and whether they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from onnxcam.errors import ModelError
+
+__all__ = ["JoinedParts", "check_widths", "find_meeting", "is_mask", "pixels"]
+
+
+@dataclass(frozen=True)
+class JoinedParts:
+    """The models of the parts, and the names of the tensors that meet.
+
+    Attributes:
+        models: The models by part.
+        features: The encoder's output: embeddings of the image, [T, H] or [N, T, H].
+        embeds: The decoder's input of embeddings, [N, L, H].
+        logits: The decoder's output of scores, [N, L, V].
+    """
+
+    models: Mapping[str, ir.Model]
+    features: str
+    embeds: str
+    logits: str
+
+
+def find_meeting(models: Mapping[str, ir.Model]) -> JoinedParts:
+    """Return where *models* meet; ModelError for a model that is no such part."""
+    vision, embed, decoder = (models[name].graph for name in ("vision", "embed", "decoder"))
+    pixels(vision.inputs)
+    if len(embed.inputs) != 1 or not _is_integer(embed.inputs[0]) or not _floats(embed.outputs, (3,)):
+        raise _no_part("embed", "a table of embeddings, from tokens [N, L] to [N, L, H]", embed)
+    features = _first(_floats(vision.outputs, (2, 3, 4)), "image_features", "image_embeds", "last_hidden_state")
+    if features is None:
+        raise _no_part("vision", "an encoder that gives embeddings [T, H] or [N, T, H]", vision)
+    embeds = _first([x for x in _floats(decoder.inputs, (3,)) if not _is_past(x)], "inputs_embeds")
+    logits = _first([y for y in _floats(decoder.outputs, (3,)) if not _is_past(y)], "logits")
+    if embeds is None or logits is None:
+        raise _no_part("decoder", "a decoder, from embeddings [N, L, H] to scores [N, L, V]", decoder)
+    return JoinedParts(models, features, embeds, logits)
+
+
+def check_widths(parts: JoinedParts, width: int) -> None:
+    """Raise ModelError where the embeddings of the three parts differ in their number of channels."""
+    embed, decoder = parts.models["embed"].graph, parts.models["decoder"].graph
+    taken = next(x for x in decoder.inputs if x.name == parts.embeds)
+    widths = {"vision": width, "embed": _width(embed.outputs[0]), "decoder": _width(taken)}
+    known = {name: width for name, width in widths.items() if width is not None}
+    if len(set(known.values())) > 1:
+        listed = ", ".join(f"{name!r} {width}" for name, width in known.items())
+        raise ModelError(
+            f"the parts do not belong together: the width of the embeddings is {listed}; give parts of one export"
+        )
+
+
+def pixels(inputs: Sequence[ir.Value]) -> ir.Value:
+    """Return the encoder's input of images, [N, C, H, W] or [N, K, C, H, W]; ModelError where there is none."""
+    found = [x for x in inputs if not _is_integer(x) and x.shape is not None and len(x.shape) in (4, 5)]
+    found = [x for x in found if not is_mask(x)]
+    if len(found) != 1:
+        there = ", ".join(f"{x.name} {x.shape}" for x in inputs) or "none"
+        raise ModelError(
+            "the part 'vision' is no encoder of images [N, C, H, W] or sets of images [N, K, C, H, W]: its inputs are "
+            f"{there}; name the encoder with --part vision=FILE"
+        )
+    return found[0]
+
+
+def is_mask(x: ir.Value) -> bool:
+    """Return whether an encoder's input says which pixels are no padding, [N, K, H, W]."""
+    return x.dtype is not None and x.shape is not None and len(x.shape) == 4 and "attention_mask" in (x.name or "")
+
+
+def _is_integer(x: ir.Value) -> bool:
+    return x.dtype is not None and x.dtype.is_integer()
+
+
+def _is_past(x: ir.Value) -> bool:
+    return (x.name or "").startswith(("past", "present"))
+
+
+def _floats(some: Iterable[ir.Value], ranks: Sequence[int]) -> list[ir.Value]:
+    found = [x for x in some if x.dtype is not None and x.dtype.is_floating_point()]
+    return [x for x in found if x.shape is None or len(x.shape) in ranks]
+
+
+def _first(some: Sequence[ir.Value], *names: str) -> str | None:
+    """Return the name of the tensor with the first of *names* that is there, else of the first tensor."""
+    there = [x.name or "" for x in some]
+    return next((name for name in names if name in there), there[0] if there else None)
+
+
+def _width(x: ir.Value) -> int | None:
+    width = x.shape[-1] if x.shape is not None and len(x.shape) else None
+    return width if isinstance(width, int) else None
+
+
+def _no_part(name: str, what: str, graph: ir.Graph) -> ModelError:
+    ends = [", ".join(f"{x.name} {x.shape}" for x in some) or "none" for some in (graph.inputs[:4], graph.outputs[:4])]
+    return ModelError(
+        f"the part {name!r} is not {what}: its first inputs are {ends[0]}, its first outputs {ends[1]}; name the file "
+        f"with --part {name}=FILE"
+    )

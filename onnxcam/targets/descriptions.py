@@ -1,0 +1,116 @@
+"""Descriptions: the words of a text that a vision-language decoder says of an image, each given those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from onnxcam.errors import ModelError, TargetError
+from onnxcam.metadata.prompting import LOG_PROBABILITIES, LOGITS, TEXT_TOKENS, Prompting
+from onnxcam.metadata.reading import Part
+from onnxcam.metadata.subwords import Subwords, SubwordText
+from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.evidence import Evidence
+from onnxcam.targets.goal import Goal, Look
+from onnxcam.targets.kinds import Text, Top
+from onnxcam.targets.notation import quoted
+from onnxcam.targets.registry import Task, resolves
+from onnxcam.text import visible
+
+__all__ = ["Descriptions"]
+
+_LONGEST = 48
+"""Tokens of a text that the model writes itself."""
+
+
+@dataclass(frozen=True)
+class Descriptions(Task):
+    """A joined decoder (`onnxcam.decoders`): log p of each token of a text, given image, prompt and tokens before it.
+
+    The score of a word is the sum over its tokens.
+    """
+
+    prompting: Prompting
+    name: str = "a vision-language decoder"
+    source: str = "metadata"
+    method = "gradient-x-input"
+    cards = ("description",)
+
+    @classmethod
+    def find(cls, evidence: Evidence, known: bool) -> Iterator[Task]:
+        """Yield the task of a model that was joined."""
+        found = Prompting.of(evidence.names.metadata)
+        if found is not None and any(y.name == LOG_PROBABILITIES for y in evidence.graph.outputs):
+            yield cls(found)
+
+    def parts(self) -> Iterator[Part]:
+        """Yield the prompt."""
+        yield Part("prompt", repr(self.prompting.words), self.source)
+
+    @property
+    def aim(self) -> WeightsAim:
+        """Return weights over the tokens of the text."""
+        return WeightsAim(LOG_PROBABILITIES, exact=True)
+
+    @cached_property
+    def subwords(self) -> Subwords:
+        """The decoder's tokenizer."""
+        return Subwords(self.prompting.tokenizer)
+
+    def words(self, target: Text | Top, look: Look) -> list[Text]:
+        """Return the words of *target* as targets; the model's own text where it is `Top`. TargetError for none."""
+        if isinstance(target, Text) and target.at is not None:
+            return [target]
+        text = self._split(target.text if isinstance(target, Text) else self.written(look))
+        return [Text(text.text, at) for at in range(len(text.words))]
+
+    def written(self, look: Look) -> str:
+        """Return the text that the model writes: at each place the token with the highest score."""
+        ids: list[int] = []
+        while len(ids) < _LONGEST:
+            tokens = np.array([ids], np.int64).reshape(1, -1)
+            (scores,) = look.given({TEXT_TOKENS: tokens}).tensors([LOGITS])
+            if not np.isfinite(scores).all():
+                raise ModelError("the scores of the next token are NaN or infinite: the network overflows here")
+            scores[0, self.prompting.image] = -np.inf
+            best = int(scores[0].argmax())
+            if best in self.prompting.ends:
+                break
+            ids.append(best)
+        return self.subwords.decode(ids).strip()
+
+    @resolves(Text)
+    def text(self, target: Text, look: Look) -> Goal:
+        """The log-probability of a text, or of its word number *at*."""
+        text = self._split(target.text)
+        if target.at is not None and target.at >= len(text.words):
+            raise TargetError(
+                f"text '{visible(text.text)}' has no word {target.at}; there are {len(text.words)}, counted from 0"
+            )
+        if target.at is not None and not text.places[target.at]:
+            raise TargetError(f"the tokenizer drops the word '{visible(text.words[target.at])}'; name another one")
+        weights = np.zeros(len(text.ids), np.float32)
+        weights[list(text.places[target.at]) if target.at is not None else slice(None)] = 1
+        words, label = f"text={quoted(text.text)}", text.text if target.at is None else text.words[target.at]
+        inputs = {name: x[0] for name, x in {**self.prompting.inputs, TEXT_TOKENS: np.array([text.ids])}.items()}
+        words = words if target.at is None else f"{words} at={target.at}"
+        return Goal(self.aim, weights, words, label=label, inputs=inputs)
+
+    @resolves(Top)
+    def top(self, target: Top, look: Look) -> Goal:
+        """The log-probability of the text that the model writes."""
+        text = self.written(look)
+        if not text:
+            raise TargetError("the model writes no text for this image and prompt; name one with text=…")
+        return replace(self.text(Text(text), look), note=f"what the model writes, '{visible(text)}'")
+
+    def _split(self, text: str) -> SubwordText:
+        found = self.subwords.split(text)
+        if not found.words:
+            raise TargetError(f"there is no word in the text '{visible(text)}'; name some with text=…")
+        if self.prompting.image in found.ids:
+            raise TargetError(f"the text '{visible(text)}' holds the token of the image; leave it out")
+        return found
