@@ -12,7 +12,7 @@ from onnxcam.auditing.finding import Listed
 from onnxcam.auditing.scan import distances
 from onnxcam.auditing.shortcuts import FEWEST
 from onnxcam.auditing.table import AuditTable
-from onnxcam.auditing.views import map_points
+from onnxcam.auditing.views import coarse, map_points
 
 __all__ = ["BITS", "CONFIDENT", "LONGEST", "lists", "near_duplicates"]
 
@@ -85,8 +85,8 @@ def near_duplicates(table: AuditTable) -> Iterator[Listed]:
         return at
 
     for one, other in _pairs(hashes):
-        difference = table.thumbnails[rows[one]].astype(np.float32) - table.thumbnails[rows[other]]
-        if np.abs(difference).mean() <= _GREY:
+        first_look, second_look = coarse(table.thumbnails[rows[[one, other]]])
+        if np.abs(first_look - second_look).mean() <= _GREY:
             parent[root(one)] = root(other)
     groups: dict[int, list[int]] = defaultdict(list)
     for at in range(len(rows)):

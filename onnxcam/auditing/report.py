@@ -36,7 +36,7 @@ _WORDS = {
 def html(audit: Audit, images: str | os.PathLike[str] | None = None) -> str:
     """Return the report of *audit*. Pictures are read again from their paths, relative to *images*.
 
-    A picture that cannot be read is shown by its thumbnail of 8 × 8 pixels.
+    A picture that cannot be read is shown by its thumbnail of 16 × 16 pixels.
 
     Raises:
         OutputError: Jinja is not installed.

@@ -7,28 +7,40 @@ so its p-value there is that of one test (Fisher's exact test), however many bal
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
-__all__ = ["Ball", "distances", "excess", "held_out_p", "recentred", "search"]
+__all__ = ["AS_GOOD", "Ball", "distances", "excess", "held_out_p", "recentred", "search"]
 
 _ViewPoints = NDArray[np.float32]
 
+AS_GOOD = 0.7
+"""Score from which on a simpler ball is taken, relative to the best: one around a mean, one of a shared look."""
 _FEWEST = 3  # rows that are a part of a class
-_AS_GOOD = 0.7  # score of a ball around a mean, relative to that around a row
 _MOST = 0.5  # share of a class above which it is no part but the class itself
 
 
 @dataclass(frozen=True)
 class Ball:
-    """All points within *radius* of *centre*; *score* is the logarithm of its likelihood ratio."""
+    """All points within *radius* of *centre*.
+
+    Attributes:
+        score: Logarithm of its likelihood ratio.
+        tried: Number of centres that it is the best of.
+    """
 
     centre: _ViewPoints
     radius: float
     score: float
+    tried: int
+
+    @property
+    def evidence(self) -> float:
+        """The score that is left after a correction for the centres tried, as that of Bonferroni for p-values."""
+        return self.score - float(np.log(self.tried))
 
     def holds(self, points: _ViewPoints) -> NDArray[np.bool_]:
         """Return which of *points* [N, D] lie in it, bool [N]."""
@@ -61,14 +73,14 @@ def search(own: _ViewPoints, others: _ViewPoints, centres: _ViewPoints, largest:
         return None
     edge = float(edges[row, k])
     following = min(float(each[each > edge].min(initial=np.inf)) for each in (near[row], far[row]))
-    return Ball(centres[row], min((edge + following) / 2, largest), float(score[row, k]))
+    return Ball(centres[row], min((edge + following) / 2, largest), float(score[row, k]), len(centres))
 
 
 def recentred(ball: Ball, own: _ViewPoints, others: _ViewPoints, largest: float) -> Ball:
     """Return the best ball around the mean of what *ball* holds of *own*: held out rows are nearer to it."""
     mean = own[ball.holds(own)].mean(axis=0, keepdims=True)
     found = search(own, others, mean, largest)
-    return ball if found is None or found.score < _AS_GOOD * ball.score else found
+    return ball if found is None or found.score < AS_GOOD * ball.score else replace(found, tried=ball.tried)
 
 
 def excess(held: NDArray[np.int64], strange: NDArray[np.int64], total: int, others: int) -> NDArray[np.float64]:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
 from onnxcam.auditing.finding import Finding
-from onnxcam.auditing.scan import Ball, excess, held_out_p, recentred, search
+from onnxcam.auditing.scan import AS_GOOD, Ball, excess, held_out_p, recentred, search
 from onnxcam.auditing.table import AuditTable
-from onnxcam.auditing.views import CLEARLY, PLACES, WHOLE, View, shares, views
+from onnxcam.auditing.views import CLEARLY, PLACES, WHOLE, View, shared_look, shares, views
 
 __all__ = ["ALPHA", "FEWEST", "PROPOSALS", "SAMPLE", "shortcuts"]
 
@@ -57,9 +57,9 @@ def shortcuts(table: AuditTable, seed: int = 0) -> list[Finding]:
         own = _sample(table.labels == label, SAMPLE, rng)
         others = _sample(table.labels != label, 4 * SAMPLE, rng)
         for first in (half, ~half):
-            for view, ball in _proposals(all_views, own & first, others & first):
-                points, known = view.points, view.known & ~first
-                found.append((label, view, ball, held_out_p(ball, points[own & known], points[others & known])))
+            for view, ball in _proposals(table, all_views, own & first, others & first):
+                known = view.known & ~first
+                found.append((label, view, ball, held_out_p(ball, view.at(own & known), view.at(others & known))))
     tests = max(1, len(found))
     parts = [
         _whole(table, label, view, ball, p * tests, all_views) for label, view, ball, p in found if p * tests <= ALPHA
@@ -74,29 +74,65 @@ def _sample(rows: _RowMask, count: int, rng: np.random.Generator) -> _RowMask:
     return chosen
 
 
-def _proposals(all_views: Sequence[View], own: _RowMask, others: _RowMask) -> list[tuple[View, Ball]]:
-    """Return the balls of the highest scores, one a view."""
-    found = []
+def _proposals(
+    table: AuditTable, all_views: Sequence[View], own: _RowMask, others: _RowMask
+) -> list[tuple[View, Ball]]:
+    """Return the balls of the most evidence, one a view."""
+    found = _candidates(table, all_views, own, others)
+    return sorted(found, key=lambda one: -one[1].evidence)[:PROPOSALS]
+
+
+def _candidates(
+    table: AuditTable, all_views: Sequence[View], own: _RowMask, others: _RowMask
+) -> Iterator[tuple[View, Ball]]:
+    """Yield the best ball of each view, and that of the look that the rows share whose maps lie at a place."""
     for view in all_views:
-        mine, strange = own & view.known, others & view.known
-        ball = _best(view, mine, strange, view.centres(mine), view.largest(mine))
-        if ball is not None:
-            found.append((view, ball))
-    return sorted(found, key=lambda one: -one[1].score)[:PROPOSALS]
+        ball = _best(view, own, others)
+        if ball is None:
+            continue
+        yield view, ball
+        members = _inside(view, ball, own)
+        shared = _shared_look(table, view, members, (own | others) & ~members) if view.of == "map" else None
+        alike = None if shared is None else _best(shared, own, others)
+        if shared is not None and alike is not None:
+            yield shared, alike
 
 
-def _best(view: View, own: _RowMask, others: _RowMask, centres: NDArray[np.float32], largest: float) -> Ball | None:
-    """Return the best ball of a view: of looks, one around a mean."""
-    points, strange = view.points[own], view.points[others]
-    ball = search(points, strange, centres, largest)
-    return ball if ball is None or view.of == "map" else recentred(ball, points, strange, largest)
+def _shared_look(table: AuditTable, view: View, members: _RowMask, rest: _RowMask) -> View | None:
+    return None if view.place == WHOLE else shared_look(view.place, table.thumbnails, table.shown, members, rest)
+
+
+def _best(view: View, own: _RowMask, others: _RowMask, around: _RowMask | None = None) -> Ball | None:
+    """Return the best ball of a view: of looks, one around a mean. *around*: the rows where balls may be centred."""
+    mine, strange = own & view.known, others & view.known
+    largest = view.largest(mine) if around is None else view.largest(mine, CLEARLY / 3)
+    points, other = view.at(mine), view.at(strange)
+    ball = search(points, other, view.centres(mine if around is None else around), largest)
+    if ball is None or view.of == "map":
+        return ball
+    return recentred(ball, points, other, largest)
+
+
+def _inside(view: View, ball: Ball, rows: _RowMask) -> _RowMask:
+    """Return which of *rows* lie in *ball*."""
+    found = rows & view.known
+    found[found] = ball.holds(view.at(found))
+    return found
 
 
 def _whole(table: AuditTable, label: str, view: View, ball: Ball, p: float, all_views: Sequence[View]) -> _ClassPart:
-    """Return the part that *ball* is of: searched again in all rows and views, of the balls that overlap with it."""
-    first = _ClassPart(label, view, view.known & (table.labels == label) & ball.holds(view.points), ball, p)
+    """Return the part that *ball* is of: searched again in all rows and views, of the balls that overlap with it.
+
+    Where the part shares a look that is as good, its members are those that have the look.
+    """
+    first = _ClassPart(label, view, _inside(view, ball, table.labels == label), ball, p)
     again = [one for each in all_views if (one := _again(table, first, each)) and _overlap(one, first) >= _MOSTLY]
-    return max(again, key=lambda one: one.ball.score, default=first)
+    best = max(again, key=lambda one: one.ball.score, default=first)
+    shared = _shared_look(table, best.view, best.members, ~best.members)
+    alike = None if shared is None else _again(table, best, shared)
+    if alike is None or _overlap(alike, best) < _MOSTLY or alike.ball.score < AS_GOOD * best.ball.score:
+        return best
+    return alike
 
 
 def _again(table: AuditTable, part: _ClassPart, view: View) -> _ClassPart | None:
@@ -105,10 +141,10 @@ def _again(table: AuditTable, part: _ClassPart, view: View) -> _ClassPart | None
     own, others = view.known & (table.labels == label), view.known & (table.labels != label)
     members = own & part.members
     rng = np.random.default_rng(0)
-    centres = view.centres(_sample(members, 200, rng))
+    around = _sample(members, 200, rng)
     mine, strange = _sample(own, 2 * SAMPLE, rng) | members, _sample(others, 4 * SAMPLE, rng)
-    again = _best(view, mine, strange, centres, view.largest(own, CLEARLY / 3))
-    return None if again is None else _ClassPart(label, view, own & again.holds(view.points), again, p)
+    again = _best(view, mine, strange, around)
+    return None if again is None else _ClassPart(label, view, _inside(view, again, own), again, p)
 
 
 def _joined(parts: Sequence[_ClassPart]) -> Iterator[tuple[_ClassPart, list[_ClassPart]]]:
@@ -127,7 +163,7 @@ def _overlap(one: _ClassPart, other: _ClassPart) -> float:
 
 def _finding(table: AuditTable, number: int, part: _ClassPart, same: Sequence[_ClassPart]) -> Finding:
     own = table.labels == part.label
-    strange = part.view.known & ~own & part.ball.holds(part.view.points)
+    strange = _inside(part.view, part.ball, ~own)
     total, others = int(own.sum()), int((~own).sum())
     place, (members, inside, outside) = part.view.place, _looking(table, part, own)
     count = int(members.sum())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -79,8 +80,8 @@ class AuditTable:
 
     @cached_property
     def thumbnails(self) -> NDArray[np.uint8]:
-        """[N, 8, 8, 3]; black where there is none."""
-        return self._bytes("thumbnail", (THUMBNAIL, THUMBNAIL, 3))
+        """[N, 16, 16, 3]; black where there is none. Those of schema 1 have 8 × 8 pixels, repeated."""
+        return self._bytes("thumbnail", (THUMBNAIL, THUMBNAIL, 3), _enlarged)
 
     @cached_property
     def shown(self) -> NDArray[np.bool_]:
@@ -94,10 +95,21 @@ class AuditTable:
             return None
         return np.stack([np.frombuffer(one, "<f2").astype(np.float32) for one in found])
 
-    def _bytes(self, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    def _bytes(
+        self, name: str, shape: tuple[int, ...], whole: Callable[[bytes], bytes] = lambda value: value
+    ) -> NDArray[np.uint8]:
         nothing = bytes(int(np.prod(shape)))
-        data = b"".join(value or nothing for value in self.values(name))
+        data = b"".join(whole(value) if value else nothing for value in self.values(name))
         return np.frombuffer(data, np.uint8).reshape(-1, *shape)
+
+
+def _enlarged(thumbnail: bytes) -> bytes:
+    """Return a thumbnail of 16 × 16 pixels."""
+    side = math.isqrt(len(thumbnail) // 3)
+    if side == THUMBNAIL:
+        return thumbnail
+    pixels = np.frombuffer(thumbnail, np.uint8).reshape(side, side, 3)
+    return pixels.repeat(THUMBNAIL // side, axis=0).repeat(THUMBNAIL // side, axis=1).tobytes()
 
 
 def _label(row: tuple[Any, ...]) -> str:

@@ -15,7 +15,7 @@ __all__ = ["BORDER", "CORNER", "HEAT", "THUMBNAIL", "look_of", "measures"]
 
 HEAT = 16
 """Side of the map over the whole picture."""
-THUMBNAIL = 8
+THUMBNAIL = 16
 """Side of the thumbnail."""
 BORDER, CORNER = 0.1, 0.2
 """Width of the border, and side of a corner, relative to the picture's sides."""

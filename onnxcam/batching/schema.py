@@ -29,8 +29,9 @@ __all__ = [
 BatchRow: TypeAlias = dict[str, Any]
 """The values of one row by column; a missing one is null."""
 
-VERSION = 1
-"""Version of the schema."""
+VERSION = 2
+"""Version of the schema. In version 1, thumbnails have 8 × 8 pixels."""
+_READ = (1, 2)
 KEY = b"onnxcam.batch"
 """Key of the metadata of a Parquet file: the schema's version, and what decides the rows, as JSON."""
 
@@ -73,7 +74,7 @@ COLUMNS = pa.schema(
         pa.field("map_truth", pa.float64()),
         pa.field("truth_area", pa.float64()),
         pa.field("features", pa.binary()),  # float16 [C]
-        pa.field("thumbnail", pa.binary()),  # uint8 [8, 8, 3]
+        pa.field("thumbnail", pa.binary()),  # uint8 [16, 16, 3]
         pa.field("dhash", pa.uint64()),
         pa.field("overlay", pa.string()),
         pa.field("note", pa.string()),
@@ -132,10 +133,10 @@ def identity_of(found: pa.Schema, where: str) -> dict[str, Any]:
         raise OutputError(f"{in_message(where)}: no part of a batch; name folders that `onnxcam batch` wrote")
     identity: dict[str, Any] = json.loads(text)
     version = identity.pop("schema", None)
-    if version != VERSION:
+    if version not in _READ:
         raise OutputError(
-            f"{in_message(where)}: its schema has version {version}, this onnxcam reads version {VERSION}; use the "
-            "onnxcam that wrote it"
+            f"{in_message(where)}: its schema has version {version}, this onnxcam reads "
+            f"{' and '.join(map(str, _READ))}; use the onnxcam that wrote it"
         )
     return identity
 

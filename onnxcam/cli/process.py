@@ -75,7 +75,7 @@ class OutputStream:
 
 
 def run(command: Callable[[], Any], words: list[str], *, debug: bool, timeout: float | None) -> NoReturn:
-    """Run *command* and exit with 0 or its own code; 2 (1: incomplete) and a line for an error, 128 + n for a signal."""
+    """Run *command* and exit with 0 or its code; 2 (1: incomplete) and a line for an error, 128 + n at a signal."""
     with _streams() as stdout, _quiet_libraries():
         code = _outcome(command, words, debug, timeout)
         stdout.close()

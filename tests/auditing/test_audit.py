@@ -20,6 +20,7 @@ from onnxcam.auditing.lists import near_duplicates
 from onnxcam.auditing.shortcuts import shortcuts
 from onnxcam.auditing.slices import wilson
 from onnxcam.auditing.table import read_table
+from onnxcam.auditing.views import shared_look
 from onnxcam.batching import schema
 from onnxcam.errors import OutputError
 
@@ -38,7 +39,7 @@ def test_what_was_planted_is_named(worlds: PlantedWorlds, kind: str, tmp_path: P
     found = shortcuts(read_table([tmp_path / "batch"]))
     assert [(one.kind, one.label) for one in found] == [("shortcut", worlds.plants[kind].label)]
     hits = len(worlds.planted[kind] & set(found[0].ids))
-    assert hits >= 0.85 * len(found[0].ids)  # docs/audit.md has the figures of ten seeds
+    assert hits >= 0.95 * len(found[0].ids)  # docs/audit.md has the figures of thirty seeds
     assert hits >= 0.9 * len(worlds.planted[kind])
 
 
@@ -64,7 +65,7 @@ def batch(tmp_path: Path) -> Rows:
                 "label": ("cat", "dog")[n % 2],
                 "predicted_label": ("cat", "dog")[n % 2],
                 "heat": rng.integers(0, 256, 256, np.uint8).tobytes(),
-                "thumbnail": rng.integers(0, 256, 192, np.uint8).tobytes(),
+                "thumbnail": rng.integers(0, 256, 768, np.uint8).tobytes(),
                 "dhash": int(rng.integers(0, 2**63)),
                 **{key: value(n) if callable(value) else value for key, value in values.items()},
             }
@@ -103,6 +104,36 @@ def test_an_empty_batch(batch: Rows) -> None:
 
 def test_only_errors(batch: Rows) -> None:
     refused(batch(3, error="no image"), r"all 3 rows are errors \(the first: no image\); run `onnxcam batch` again")
+
+
+def test_batches_of_an_older_schema(batch: Rows) -> None:
+    path = batch(2, thumbnail=lambda n: bytes(range(192)) if n else None) / "part-000000.parquet"
+    rows = schema.from_bytes(path.read_bytes())
+    for version in (1, 3):
+        path.write_bytes(schema.to_bytes(rows.replace_schema_metadata({schema.KEY: f'{{"schema": {version}}}'})))
+        if version == 3:
+            refused(path.parent, r"its schema has version 3, this onnxcam reads 1 and 2; use the onnxcam that wrote it")
+        else:
+            nothing, found = read_table([path.parent]).thumbnails
+            assert not nothing.any()
+            np.testing.assert_array_equal(found[::2, ::2], np.arange(192).reshape(8, 8, 3))
+            np.testing.assert_array_equal(found[1::2, 1::2], found[::2, ::2])
+
+
+def test_the_look_that_members_share_is_that_of_the_cells_that_do_not_vary() -> None:
+    rng = np.random.default_rng(0)
+    thumbnails = rng.integers(0, 256, (60, 16, 16, 3), np.uint8)
+    members = np.arange(60) < 12
+    thumbnails[:10, 1, 1] = (10, 20, 30)  # two of the members have no mark
+    thumbnails[:10, 8, 8] = 7  # no place of marks
+    every = np.ones(60, bool)
+    view = shared_look("top left corner", thumbnails, every, members, ~members)
+    assert view is not None
+    assert view.around is not None
+    np.testing.assert_allclose(view.around * 3, [[10, 20, 30]])  # in units of 3 grey levels
+    np.testing.assert_allclose(view.at(every) * 3, thumbnails[:, 1, 1], rtol=1e-6)
+    assert shared_look("top right corner", thumbnails, every, members, ~members) is None
+    assert shared_look("top left corner", thumbnails, ~members, members, ~members) is None
 
 
 def test_few_rows_of_unknown_truth(batch: Rows) -> None:
@@ -155,7 +186,7 @@ def test_lists(batch: Rows) -> None:
 
 
 def test_near_duplicates_across_classes(batch: Rows) -> None:
-    look = bytes(range(192))
+    look = bytes(range(256)) * 3
     hashes = {1: 2**40, 4: 2**40 + 0b111, 6: 2**40 + 0b1111 * 2**20}
     table = read_table([batch(8, thumbnail=look, dhash=lambda n: hashes.get(n, (n + 1) * 0x1F3D5B79A8642))])
     (found,) = near_duplicates(table)

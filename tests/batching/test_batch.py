@@ -69,7 +69,7 @@ def test_the_metadata_of_parts_and_the_schema() -> None:
     assert read.names == schema.COLUMNS.names
     identity = schema.identity_of(read, "out")
     header = json.loads(Path("out/batch.json").read_text())
-    assert {"format": "onnxcam.batch", "schema": 1, **identity} == header
+    assert {"format": "onnxcam.batch", "schema": 2, **identity} == header
     assert header["method"] == "gradcam"
     assert header["source"]["pictures"] == 2
 

@@ -62,6 +62,6 @@ def test_near_duplicates_share_their_hash() -> None:
     assert (one ^ same).bit_count() <= 3
     assert (one ^ other).bit_count() > 10
     found = look_of(picture)
-    assert (found["height"], found["width"], len(found["thumbnail"])) == (480, 640, 192)
-    mean = picture.reshape(8, 60, 8, 80, 3).mean((1, 3))
-    assert np.abs(np.frombuffer(found["thumbnail"], np.uint8).reshape(8, 8, 3) - mean).max() < 25
+    assert (found["height"], found["width"], len(found["thumbnail"])) == (480, 640, 768)
+    mean = picture.reshape(16, 30, 16, 40, 3).mean((1, 3))
+    assert np.abs(np.frombuffer(found["thumbnail"], np.uint8).reshape(16, 16, 3) - mean).max() < 25
