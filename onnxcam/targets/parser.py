@@ -7,9 +7,9 @@ words by itself, or consists of ``key=value`` pairs, whose values are quoted if 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -66,9 +66,16 @@ def _pairs(words: str, names: Collection[str]) -> TargetKind | None:
     while words[end:].strip():
         found = _PAIR.match(words, end)
         if found is None:
-            _fail_between(words, end, values)
+            at = end + len(words[end:]) - len(words[end:].lstrip())
+            fail(words, at, "a key=value is missing here; a value with blanks needs quotation marks")
         _check_key(words, found["key"], found.start("key"), values)
         marks = found["value"][0] in "\"'"
+        if marks and (len(found["value"]) == 1 or found["value"][-1] != found["value"][0]):
+            fail(
+                words,
+                found.start("value"),
+                f"this quotation mark is not closed: end the value with {found['value'][0]}",
+            )
         values[found["key"]] = (found["value"][1:-1] if marks else found["value"]), found.start("value") + marks
         end = found.end()
     for entry in KINDS.values():
@@ -79,15 +86,6 @@ def _pairs(words: str, names: Collection[str]) -> TargetKind | None:
     option = next(iter(values))
     selecting = dict.fromkeys(f"{key}=" for entry in KINDS.values() if option in entry.options for key in entry.keys)
     return fail(words, 0, f"{option}= needs {' or '.join(selecting)}")
-
-
-def _fail_between(words: str, end: int, values: Mapping[str, tuple[str, int]]) -> NoReturn:
-    """Raise a TargetError for the *words* after *end*, which are no pair, or for an open quotation mark before."""
-    for value, at in values.values():
-        if value[:1] in ("'", '"') and words[at] == value[0]:
-            fail(words, at, f"this quotation mark is not closed: end the value with {value[0]}")
-    at = end + len(words[end:]) - len(words[end:].lstrip())
-    fail(words, at, "a key=value is missing here; a value with blanks needs quotation marks")
 
 
 def _reader(entry: KindEntry, key: str, names: Collection[str]) -> Callable[..., Any]:

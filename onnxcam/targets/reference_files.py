@@ -44,8 +44,10 @@ def vector_of(key: str, source: ImageSource, length: int) -> Reference | None:
             f"{key}= {name} has {vector.size} numbers, but the embedding of the image has {length}; give a vector of "
             "the same model"
         )
-    norm = float(np.linalg.norm(vector))
-    if not np.isfinite(vector).all() or not np.isfinite(norm) or norm == 0:
-        what = "zero" if norm == 0 else "not finite: it holds NaN or infinity"
+    largest = float(np.abs(vector).max())
+    if not 0 < largest < np.inf:
+        what = "zero" if largest == 0 else "not finite: it holds NaN or infinity"
         raise TargetError(f"{key}= {name} is {what}; save the embedding again")
-    return Reference((vector / norm).astype(np.float32), f"{name}: a vector of {length} numbers, brought to length 1")
+    unit = vector / largest
+    unit /= np.linalg.norm(unit)
+    return Reference(unit.astype(np.float32), f"{name}: a vector of {length} numbers, brought to length 1")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +97,8 @@ class TextTokenizer:
 
     def __call__(self, text: str) -> TokenizedText:
         """Return the tokens of *text*."""
-        found = self._tokenizer.encode(text)
+        with _translated(self.path):
+            found = self._tokenizer.encode(text)
         return TokenizedText(tuple(found.ids), tuple(map(bool, found.special_tokens_mask)), tuple(found.tokens))
 
 
@@ -139,28 +142,19 @@ def _library() -> Any:
 
 def _json(path: Path) -> Any:
     library, text = _library(), paths.read_text(path, ModelError, "tokenizer")
-    try:
+    with _translated(path):
         return library.Tokenizer.from_str(text)
-    except Exception as error:  # the library raises bare exceptions
-        raise _unreadable(path, error) from None
 
 
 def _clip(vocabulary: Path) -> Any:
     """Return CLIP's tokenizer of its *vocabulary* and the merges beside: lower case, byte pairs, start and end."""
-    library, merges = _library(), vocabulary.with_name(_MERGES)
-    for path in (vocabulary, merges):
-        paths.read_text(path, ModelError, "tokenizer")  # for its messages
-    try:
-        model = library.models.BPE.from_file(
-            str(vocabulary), str(merges), continuing_subword_prefix="", end_of_word_suffix="</w>", fuse_unk=False,
-            unk_token=_CLIP_ENDS[1],
-        )  # fmt: skip
-        made = library.Tokenizer(model)
-        ids = [made.token_to_id(word) for word in _CLIP_ENDS]
-        if None in ids:
-            raise ValueError(f"it has no {_CLIP_ENDS[ids.index(None)]}")
-    except Exception as error:
-        raise _unreadable(vocabulary, error) from None
+    library = _library()
+    texts = [paths.read_text(path, ModelError, "tokenizer") for path in (vocabulary, vocabulary.with_name(_MERGES))]
+    with _translated(vocabulary):
+        known = json.loads(texts[0])
+        merges = _merges(known, texts[1])
+        made = library.Tokenizer(library.models.BPE(known, merges, end_of_word_suffix="</w>", unk_token=_CLIP_ENDS[1]))
+        ids = [known[word] for word in _CLIP_ENDS]
     normal, pre, regex = library.normalizers, library.pre_tokenizers, library.Regex
     made.normalizer = normal.Sequence([normal.NFC(), normal.Replace(regex(r"\s+"), " "), normal.Lowercase()])
     words = pre.Split(regex(_CLIP_WORDS), behavior="removed", invert=True)
@@ -172,11 +166,32 @@ def _clip(vocabulary: Path) -> Any:
     return made
 
 
-def _unreadable(path: Path, error: Exception) -> ModelError:
-    return ModelError(
-        f"{path}: is no tokenizer that the library tokenizers reads ({first_line(error)}); give the tokenizer.json of "
-        "the text model"
-    )
+def _merges(known: Mapping[str, int], text: str) -> list[tuple[str, str]]:
+    """Return the pairs in the content of a ``merges.txt``; ValueError for one that makes no token of *known*."""
+    found = list[tuple[str, str]]()
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("#version") or not line.strip():
+            continue
+        pair = line.split()
+        if len(pair) != 2 or not {*pair, "".join(pair)} <= known.keys():  # the library ends the thread
+            raise ValueError(f"line {number} of {_MERGES}, {line[:40]!r}, makes no token of the vocabulary")
+        found.append((pair[0], pair[1]))
+    return found
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Raise ModelError for what goes wrong with the tokenizer at *path*. The library raises bare exceptions."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        why = f"it has no {error}" if isinstance(error, KeyError) else first_line(error)
+        raise ModelError(
+            f"{path}: is no tokenizer that the library tokenizers reads ({why}); give the tokenizer.json of the text "
+            "model"
+        ) from None
 
 
 def _is_limit(said: object) -> bool:

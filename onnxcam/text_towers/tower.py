@@ -136,7 +136,8 @@ class TextTower:
         self._check(found, text)
         feeds, filled = self._feeds(found)
         how = f"{self.tokenizer.path.name}{filled} and {output.name!r}"
-        y = self._session(output.name or "").run(feeds)[output.name or ""].reshape(-1).astype(np.float64)
+        session = self._session(output.name or "")
+        y = session.run(session.filled(feeds))[output.name or ""][0].reshape(-1).astype(np.float64)
         self._check_length(output, y.size, length)
         norm = float(np.linalg.norm(y))
         if not np.isfinite(norm) or norm == 0:
