@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from onnxcam import paths
 from onnxcam.errors import ImageError
+from onnxcam.media import dicom
 from onnxcam.text import in_message
 
 __all__ = ["MAX_DEPTH", "MAX_FILES", "SUFFIXES", "files"]
@@ -49,9 +50,10 @@ _ListKey: TypeAlias = "tuple[str, str]"
 def files(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
     """Return the image files that *sources* name, in their order, each as often as it is named.
 
-    A source is a file; a folder, whose image files (`SUFFIXES`), also in subfolders, are taken in sorted order; a
-    pattern such as ``"photos/**/*.jpg"``; or a list, a text file with one source per line, as ``"list.txt"`` or
-    ``"@list"``, whose names may be relative to its folder. Files are not opened.
+    A source is a file; a folder, whose image files (`SUFFIXES`), also in subfolders, are taken in sorted order; the
+    folder of a DICOM series, which is one volume; a pattern such as ``"photos/**/*.jpg"``; or a list, a text file with
+    one source per line, as ``"list.txt"`` or ``"@list"``, whose names may be relative to its folder. Images are not
+    opened.
 
     Raises:
         ImageError: a source does not exist, a list names itself, or there are no files or more than `MAX_FILES`.
@@ -127,6 +129,8 @@ def _joined(parts: Iterable[list[str]], where: str | os.PathLike[str]) -> list[s
 def _in_folder(folder: Path) -> list[str]:
     named = ([name] for name in paths.below(folder, broken=True) if _is_image(name))
     found = sorted(_joined(named, folder))
+    if not found and dicom.has_series(folder):
+        return [str(folder)]
     if not found:
         raise ImageError(
             f"{in_message(folder)}: the folder has no image; there is no file in it that ends with .png or .jpg"
