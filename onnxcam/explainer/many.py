@@ -222,5 +222,7 @@ def _hash(path: str) -> str:
 
 
 def _content(path: str) -> bytes:
-    """Return the bytes of a file that is no image."""
+    """Return the bytes of a file that is no image; of a folder, which is a series, the hashes of its files."""
+    if paths.kind(path) == "folder":
+        return b"".join(hashlib.sha256(_content(one)).digest() for one in sorted(paths.below(path)))
     return paths.read_bytes(path, ImageError, "volume", images.MAX_BYTES)

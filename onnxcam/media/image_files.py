@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from onnxcam import paths
 from onnxcam.errors import ImageError
+from onnxcam.media import dicom
 from onnxcam.text import in_message
 
 __all__ = ["MAX_DEPTH", "MAX_FILES", "OF_NUMBERS", "SUFFIXES", "files"]
@@ -53,8 +54,9 @@ def files(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
     """Return the image files that *sources* name, in their order, each as often as it is named.
 
     A source is a file; a folder, whose image files (`SUFFIXES`; without images those of signals), also in subfolders,
-    are taken in sorted order; a pattern such as ``"photos/**/*.jpg"``; or a list, a text file with one source per
-    line, as ``"list.txt"`` or ``"@list"``, whose names may be relative to its folder. Files are not opened.
+    are taken in sorted order; the folder of a DICOM series, which is one volume; a pattern such as
+    ``"photos/**/*.jpg"``; or a list, a text file with one source per line, as ``"list.txt"`` or ``"@list"``, whose
+    names may be relative to its folder. Files are not opened, but to tell a DICOM series.
 
     Raises:
         ImageError: a source does not exist, a list names itself, or there are no files or more than `MAX_FILES`.
@@ -131,6 +133,8 @@ def _in_folder(folder: Path) -> list[str]:
     names = [name for name in paths.below(folder, broken=True) if _ends(name, (*SUFFIXES, *OF_NUMBERS))]
     images = [name for name in names if _ends(name, SUFFIXES)]
     found = sorted(_joined(([name] for name in images or names), folder))
+    if not found and dicom.has_series(folder):
+        return [str(folder)]
     if not found:
         raise ImageError(
             f"{in_message(folder)}: the folder has no image; there is no file in it that ends with .png or .jpg, or "

@@ -1,4 +1,4 @@
-"""Volumes: read NIfTI and NumPy files, scale them for a model, and draw slices through the peak of a map."""
+"""Volumes: read NIfTI, DICOM and NumPy files, scale them for a model, and draw slices through the peak of a map."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from onnxcam import files, paths
 from onnxcam.errors import ImageError, PreprocessError, nearest
-from onnxcam.media import heatmap, numpy_files
-from onnxcam.text import first_line
+from onnxcam.media import dicom, heatmap, numpy_files
+from onnxcam.text import first_line, in_message
 
 __all__ = [
     "NIFTI",
@@ -38,24 +38,32 @@ NIFTI = (".nii", ".nii.gz")
 _MAX_START = 2**26  # bytes of extensions between a NIfTI header and the values
 _LARGEST = 1e30
 SHOWN = 256  # height, in pixels, to which small volumes are enlarged
-_ACCEPTED = "give a NIfTI file (.nii, .nii.gz), an .npy or .npz file, or an array [D, H, W]"
+_ACCEPTED = (
+    "give a NIfTI file (.nii, .nii.gz), the folder of a DICOM series, an .npy or .npz file, or an array [D, H, W]"
+)
 
 
 @dataclass(frozen=True)
 class Volume:
-    """Values [D, H, W] in the file's own order of axes, and the position of the grid in the scanner."""
+    """Values [D, H, W] in the file's own order of axes, and the position of the grid in the scanner.
+
+    The order of a DICOM series is that of a NIfTI file: columns, rows, slices.
+    """
 
     data: NDArray[Any]
-    affine: NDArray[np.float64] | None = None  # [4, 4], of NIfTI files
+    affine: NDArray[np.float64] | None = None  # [4, 4], to the right, the front and the head; of NIfTI and DICOM files
 
 
 def read(source: VolumeSource) -> Volume:
-    """Return the volume in a file or an array; ImageError for anything else."""
+    """Return the volume in a file, a folder of a DICOM series or an array; ImageError for anything else."""
     if isinstance(source, Volume):
         return source
     if isinstance(source, np.ndarray):
         return Volume(_checked(source, "the array"))
     path = Path(source)
+    if paths.kind(path) == "folder" or dicom.is_dicom(path):
+        data, affine = dicom.read_series(path)
+        return Volume(_checked(data, in_message(path)), affine)
     paths.check_file(path, ImageError, "volume")
     if path.name.lower().endswith(NIFTI):
         return _read_nifti(path)
