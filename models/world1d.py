@@ -12,7 +12,7 @@ Mask = NDArray[np.bool_]
 
 LENGTH, RATE = 1024, 128  # samples of a trace, and in a second
 EVENTS = ("early", "spike", "tremor", "pause")
-FRAMES, COEFFICIENTS = 49, 10
+FRAMES, COEFFICIENTS, FRAME_RATE = 49, 10, 50
 WORDS = ("yes", "no", "left", "right")
 _SOUNDS = {"yes": (0, 1, 2), "no": (3, 4), "left": (5, 1, 3), "right": (2, 4, 0)}
 

@@ -48,7 +48,7 @@ class ConversionOptions:
         labels: A file of class names, or the names.
         task: ``"multi-label"`` if several classes can apply at once; other tasks: docs/card.md.
         vocabulary: Words of each text input; the index of a word is its position.
-        rate: Of a model of signals: the samples in a second that it takes.
+        rate: Of a model of signals: the samples, or frames of features, in a second that it takes.
         expose: Layers whose activations become outputs: names, ``"auto"``, ``"all-blocks"``.
         gradients: Add the gradient of a class's score at these layers (default: ``"auto"``).
         input_gradient: Add the gradient at the input.
@@ -187,14 +187,15 @@ def _card(model: ir.Model, source: Source, exported: Exported, options: Conversi
         labels = labelling.resolve(options.labels, _classes(model, options)) or ()
     preprocess = None
     if options.preprocess is not None:
-        preprocess = _preprocess(picture_input(model.graph), options.preprocess)
+        preprocess = _preprocess(picture_input(model.graph), options)
     producer = {"onnxcam": onnxcam.__version__, "framework": source.framework, "exporter": exported.exporter}
     return Card(options.task, preprocess, labels, options.vocabulary, layers, producer, rate=options.rate).kept(model)
 
 
-def _preprocess(image: ir.Value, stated: Any) -> str:
+def _preprocess(image: ir.Value, options: ConversionOptions) -> str:
     """Return the preprocessing of the input *image* as its card states it; the scaling of a signal is a word."""
-    if not is_picture(image) and isinstance(stated, str):
+    stated = options.preprocess
+    if isinstance(stated, str) and (options.rate is not None or not is_picture(image)):
         return stated
     return str(resolve_preprocess(stated, TensorSpec.of(image)).preprocess)
 
