@@ -27,7 +27,7 @@ from onnxcam.passes import canonical
 from onnxcam.preprocess import TensorSpec
 from onnxcam.preprocess import resolve as resolve_preprocess
 from onnxcam.preprocess.parser import fields_of
-from onnxcam.structure.layout import picture_input
+from onnxcam.structure.layout import is_picture, picture_input
 from onnxcam.structure.names import module_names
 from onnxcam.targets import find_scores
 from onnxcam_converters import precision
@@ -48,6 +48,7 @@ class ConversionOptions:
         labels: A file of class names, or the names.
         task: ``"multi-label"`` if several classes can apply at once; other tasks: docs/card.md.
         vocabulary: Words of each text input; the index of a word is its position.
+        rate: Of a model of signals: the samples, or frames of features, in a second that it takes.
         expose: Layers whose activations become outputs: names, ``"auto"``, ``"all-blocks"``.
         gradients: Add the gradient of a class's score at these layers (default: ``"auto"``).
         input_gradient: Add the gradient at the input.
@@ -65,6 +66,7 @@ class ConversionOptions:
     labels: str | os.PathLike[str] | Sequence[str] | None = None
     task: str | None = None
     vocabulary: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rate: float | None = None
     expose: Sequence[str] = ()
     gradients: bool = False
     input_gradient: bool = False
@@ -185,10 +187,17 @@ def _card(model: ir.Model, source: Source, exported: Exported, options: Conversi
         labels = labelling.resolve(options.labels, _classes(model, options)) or ()
     preprocess = None
     if options.preprocess is not None:
-        spec = TensorSpec.of(picture_input(model.graph))
-        preprocess = str(resolve_preprocess(options.preprocess, spec).preprocess)
+        preprocess = _preprocess(picture_input(model.graph), options)
     producer = {"onnxcam": onnxcam.__version__, "framework": source.framework, "exporter": exported.exporter}
-    return Card(options.task, preprocess, labels, options.vocabulary, layers, producer).kept(model)
+    return Card(options.task, preprocess, labels, options.vocabulary, layers, producer, rate=options.rate).kept(model)
+
+
+def _preprocess(image: ir.Value, options: ConversionOptions) -> str:
+    """Return the preprocessing of the input *image* as its card states it; the scaling of a signal is a word."""
+    stated = options.preprocess
+    if isinstance(stated, str) and (options.rate is not None or not is_picture(image)):
+        return stated
+    return str(resolve_preprocess(stated, TensorSpec.of(image)).preprocess)
 
 
 def _classes(model: ir.Model, options: ConversionOptions) -> int | None:

@@ -24,6 +24,8 @@ FAMILY = (
     "brightener",
     "compressor",
     "renderer",
+    "signals",
+    "keywords",
 )
 
 

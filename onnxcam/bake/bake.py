@@ -21,6 +21,7 @@ from onnxcam.graph.io import ModelLike, building, oldest_ir, save
 from onnxcam.graph.subgraph import values
 from onnxcam.methods import METHODS, find_method, read_settings
 from onnxcam.methods.base import AUTO, NONE, SMOOTH
+from onnxcam.model.channelless import remove_channel_axis
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import choose_layer
 from onnxcam.model.prepared import PreparedModel
@@ -120,6 +121,7 @@ def bake(
         own_names = [value.name for value in values(subject.model.graph)]
         stamp(made.model, network, method=chosen.id, layer=layer_name, target=target, plan=plan, taken=own_names)
         _forget(made.model)
+        remove_channel_axis(made.model)
         _lower(made.model, opset)
         final = made.model
     _prove(final)

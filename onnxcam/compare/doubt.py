@@ -22,6 +22,7 @@ from onnxcam.compare.inputs import (
 )
 from onnxcam.compare.outcome import Prediction
 from onnxcam.compare.pipeline import LoadedImage, ModelPair
+from onnxcam.compare.signal_inputs import is_record
 from onnxcam.compare.summary import completed, summarise
 from onnxcam.compare.thresholds import Requirement
 from onnxcam.media import image as pictures
@@ -107,6 +108,8 @@ def try_inputs(task: ModelPair, images: Sequence[str], requirements: Sequence[Re
     tried = [one for one in requirements if not one.total]
     if task.reference.black_box:  # other preprocessings are tried on the predictions alone: maps take too long
         tried = [one for one in tried if one.metric not in MAP_METRICS]
+    if images and any(is_record(seen.network, images[0]) for _, seen in task.sides):
+        return InputTrials(tried, None, "", (), lambda: "")
     differing = difference(task.reference, task.candidate, pictures.read(images[0])) if images else None
     guess = preset_of(task.reference) if differing is None and is_open(task.reference, task.candidate) else ""
     others = _others(task, images, tried) if guess else ()

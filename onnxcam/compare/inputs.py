@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam.compare.signal_inputs import takes_records
 from onnxcam.errors import PreprocessError
 from onnxcam.media.image import RgbImage
 from onnxcam.model.description import ModelDescription
@@ -73,6 +74,8 @@ class InputDifference:
 
 def settle(reference: ImageModel, candidate: ImageModel) -> list[str]:
     """Let guesses follow evidence, in place; return a note on each change."""
+    if any(takes_records(model.network) for model in (reference, candidate)):
+        return _settled_records(reference, candidate)
     notes = [*_by_range("reference", reference), *_by_range("candidate", candidate)]
     first, second = reference.network.preprocessing, candidate.network.preprocessing
     if _numbers(first) == _numbers(second) and _geometry(first) == _geometry(second):
@@ -80,6 +83,14 @@ def settle(reference: ImageModel, candidate: ImageModel) -> list[str]:
     if _strength(candidate) <= _strength(reference):
         return notes + _follow("candidate", candidate, "reference", reference)
     return notes + _follow("reference", reference, "candidate", candidate)
+
+
+def _settled_records(reference: ImageModel, candidate: ImageModel) -> list[str]:
+    """Return a warning if two models of signals scale them differently."""
+    first, second = (model.network.modality.reading.value for model in (reference, candidate))
+    if first == second:
+        return []
+    return [f"the reference scales signals by {first}, the candidate by {second}; give one --preprocess for both"]
 
 
 def is_open(*models: ImageModel) -> bool:

@@ -16,6 +16,7 @@ from onnxcam.compare.black_box import BlackBox, black_box_method
 from onnxcam.compare.external_runner import SECONDS, ExternalRunner
 from onnxcam.compare.outcome import ModelInfo, Outcome, Prediction
 from onnxcam.compare.output_reading import resolved_by_outputs, task_of_outputs
+from onnxcam.compare.signal_inputs import is_record, prepared_record
 from onnxcam.compare.tasks import observation_of
 from onnxcam.compare.tasks.classification import class_of
 from onnxcam.compare.tasks.observation import Explained, PreparedImage, Wanted
@@ -37,6 +38,7 @@ from onnxcam.preprocess import Preprocess, Spec, stack
 from onnxcam.preprocess.input_evidence import InputEvidence
 from onnxcam.progress import quiet
 from onnxcam.structure.layer import Layer
+from onnxcam.structure.place import Place
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.detection import Detections
 from onnxcam.targets.goal import Goal, Look
@@ -104,10 +106,10 @@ class Observer:
             find_method(self.method)  # before the model is read
         self.network = ModelDescription(self.model, self.provider, self.preprocess, self.labels, given=self.inputs)
         subject, layout = self.network.open(), self.network.layout
-        if layout is None or len(layout.space) != 2:
+        if layout is None or len(layout.space) > 2:
             raise MetricError(
-                f"only models of images can be compared; {self.name} is a network of volumes: compare the maps of "
-                "`onnxcam explain`"
+                f"only models of images and signals can be compared; {self.name} is a network of volumes: compare the "
+                "maps of `onnxcam explain`"
             )
         self.task = self.network.task
         self.observation = observation_of(self.task, self.name)
@@ -182,9 +184,9 @@ class Observer:
             kind=weights_kind(model),
             method=f"black-box {self.method}" if self.black_box else self.method,
             layer=self._layers,
-            preprocess=str(self.network.preprocessing),
+            preprocess=self.network.modality.reading.value,
             provider=self._provider,
-            preprocess_source=self.network.resolved.source,
+            preprocess_source=self.network.modality.reading.source,
         )
 
     @property
@@ -225,7 +227,9 @@ class Observer:
         return class_of(target, self.classes or 0, self.class_names)
 
     def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
-        """Read and preprocess an image; raise ImageError if it cannot be read."""
+        """Read and preprocess an image or a signal; raise ImageError if it cannot be read."""
+        if is_record(self.network, os.fspath(path)):
+            return prepared_record(self.network, path)
         return self.prepare_decoded(os.fspath(path), *pictures.read_hashed(path, self.network.warn))
 
     def prepare_decoded(self, path: str, picture: NDArray[np.uint8], sha256: str) -> PreparedImage:
@@ -341,11 +345,18 @@ class Observer:
         """Explain goals by a black-box method; those of one image share the runs."""
         found = []
         for prepared, pairs in groupby(zip(prepared_images, goals, strict=True), lambda pair: pair[0]):
-            blank = np.full((*prepared.size, 3), _GREY, np.uint8)
-            grey = self.prepare_decoded(prepared.picture, blank, prepared.sha256).tensor
-            maps = self._box.maps(self.look(prepared), grey, [goal for _, goal in pairs])
+            maps = self._box.maps(self.look(prepared), self._covered(prepared), [goal for _, goal in pairs])
             found += [Explained({}, raw, prepared.frame) for raw in maps]
         return found
+
+    def _covered(self, prepared: PreparedImage) -> NDArray[Any]:
+        """Return the tensor of a wholly covered image, a grey one; of a signal its mean along time."""
+        if not is_record(self.network, prepared.picture):
+            blank = np.full((*prepared.size, 3), _GREY, np.uint8)
+            return self.prepare_decoded(prepared.picture, blank, prepared.sha256).tensor
+        space = self.network.layout.space if self.network.layout is not None else ()
+        mean = prepared.tensor.mean(axis=space, keepdims=True).astype(prepared.tensor.dtype)
+        return np.ascontiguousarray(np.broadcast_to(mean, prepared.tensor.shape))
 
     def _placed(
         self, raw: NDArray[Any], prepared: PreparedImage, compiled: CompiledExplanation
@@ -354,10 +365,21 @@ class Observer:
         layout, flat = self.network.layout, raw.astype(np.float32)
         size = () if layout is None else tuple(prepared.tensor.shape[axis] for axis in layout.space)
         place = compiled.place(size) if compiled.layers and self._channel is None else None
+        if len(size) == 1:
+            return self._along_time(flat, prepared, place)
         if place is None or len(size) != 2:
             return flat, prepared.frame
         rows, columns = place.intervals
         return place.upright(flat), prepared.frame.part(rows, columns, (size[0], size[1]))
+
+    def _along_time(
+        self, flat: NDArray[np.float32], prepared: PreparedImage, place: Place | None
+    ) -> tuple[NDArray[np.float32], Frame]:
+        """Return the map of a signal as one row, and the part of the signal that it covers."""
+        if place is None:
+            return flat[None], prepared.frame
+        ((first, last),) = place.intervals
+        return place.upright(flat)[None], Frame(first, 0, last, 1)
 
 
 def require_classifier(observer: Observer, what: str) -> Classes:

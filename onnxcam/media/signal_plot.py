@@ -11,7 +11,7 @@ from onnxcam.media import heatmap
 from onnxcam.media.image import RgbImage
 from onnxcam.media.signal import Signal
 
-__all__ = ["WIDTH", "plot"]
+__all__ = ["WIDTH", "grey", "plot", "thumbnail"]
 
 WIDTH = 1200
 """The width of a plot, in pixels."""
@@ -58,6 +58,24 @@ def plot(signal: Signal, heat: NDArray[np.float32], alpha: float = 0.5, colormap
     _curve(image, below, weight, colormap)
     _axis(image, below, signal)
     return image
+
+
+def thumbnail(rows: NDArray[np.float32], size: tuple[int, int]) -> RgbImage:
+    """Return *rows* [C, T] as grey lines on white, each in a lane of its own, uint8 RGB of *size* (height, width)."""
+    height, width = size
+    image = np.full((height, width, 3), 255, np.uint8)
+    flat = np.full(rows.shape[1], -1e-6, np.float32)  # of a signed map: grey
+    for at, values in enumerate(rows):
+        top, bottom = (height * k // len(rows) for k in (at, at + 1))
+        _line(image, _Area(0, top, width, bottom), values, flat, 0, "jet")
+    return image
+
+
+def grey(rows: NDArray[np.float32]) -> RgbImage:
+    """Return *rows* [R, T] in grey, uint8 RGB [R, T, 3]; the lowest and the highest hundredth are black and white."""
+    low, high = np.percentile(rows, (1, 99))
+    scaled = np.clip((rows - low) / max(float(high - low), 1e-12) * 255, 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(np.repeat(scaled[..., None], 3, -1))
 
 
 def _rows(signal: Signal) -> NDArray[np.float32]:
@@ -153,12 +171,10 @@ def _picture(
     """Draw *rows* in grey, the first at the bottom, and the map over them."""
     import cv2
 
-    low, high = np.percentile(rows, (1, 99))
-    grey = np.clip((rows - low) / max(float(high - low), 1e-12) * 255, 0, 255).astype(np.uint8)[::-1]
     size = area.right - area.left, area.bottom - area.top
-    large = cv2.resize(grey, size, interpolation=cv2.INTER_NEAREST)
+    large = cv2.resize(grey(rows)[::-1], size, interpolation=cv2.INTER_NEAREST)
     smooth = np.asarray(cv2.resize(np.ascontiguousarray(heat[::-1]), size, interpolation=cv2.INTER_LINEAR), np.float32)
-    drawn = heatmap.overlay(np.repeat(large[..., None], 3, -1), smooth, alpha, colormap)
+    drawn = heatmap.overlay(np.asarray(large, np.uint8), smooth, alpha, colormap)
     image[area.top : area.bottom, area.left : area.right] = drawn
 
 

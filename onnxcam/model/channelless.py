@@ -7,9 +7,9 @@ import onnx_ir as ir
 from onnxcam.graph.infer import no_numbers
 from onnxcam.model.unbatched import reshaping
 
-__all__ = ["CHANNELLESS", "add_channel_axis"]
+__all__ = ["add_channel_axis", "remove_channel_axis"]
 
-CHANNELLESS = "onnxcam.channelless"
+_ADDED = "onnxcam.channels"
 """The key in the metadata of an input value that was given an axis of channels here."""
 
 
@@ -22,6 +22,22 @@ def add_channel_axis(model: ir.Model) -> None:
         added = [node.outputs[0] for node in value.consumers() if _adds_channels(value, node)]
         if added and value.dtype is not None and value.dtype.is_floating_point() and no_numbers(value) is None:
             _lift(model.graph, position, value, added)
+
+
+def remove_channel_axis(model: ir.Model) -> None:
+    """Undo `add_channel_axis` in place: the inputs are those of the file again."""
+    for position, value in enumerate(list(model.graph.inputs)):
+        if value.metadata_props.pop(_ADDED, None) is None:
+            continue
+        name = value.name or ""
+        images, _, *rest = list(value.shape or ())
+        plain = ir.Value(name=name, shape=ir.Shape([images, *rest]), type=value.type)
+        value.name = f"{name}.with_channels"
+        axis, unsqueeze = reshaping("Unsqueeze", plain, value.name, value.shape, 1)
+        value.name = f"{name}.replaced"
+        ir.convenience.replace_all_uses_with(value, unsqueeze.outputs[0])
+        model.graph.inputs[position] = plain
+        model.graph.insert_before(next(iter(model.graph)), [axis, unsqueeze])
 
 
 def _adds_channels(value: ir.Value, node: ir.Node) -> bool:
@@ -40,7 +56,7 @@ def _lift(graph: ir.Graph, position: int, value: ir.Value, added: list[ir.Value]
     name = value.name or ""
     images, *rest = list(value.shape or (1,))
     lifted = ir.Value(name=name, shape=ir.Shape([images, 1, *rest]), type=value.type)
-    lifted.metadata_props[CHANNELLESS] = "1"
+    lifted.metadata_props[_ADDED] = "1"
     for y in added:
         node = y.producer()
         ir.convenience.replace_all_uses_with(y, lifted)

@@ -12,7 +12,7 @@ from onnxcam.graph.quantisation import units
 from onnxcam.metadata import sidecar
 from onnxcam.metadata.labels import ClassNames
 from onnxcam.metadata.reading import Part
-from onnxcam.model.signal_modality import SignalModality
+from onnxcam.model.signal_modality import SCALINGS, SignalModality
 from onnxcam.model.signals import SignalChoice, SignalInput
 from onnxcam.structure.layout import GridLayout
 
@@ -43,7 +43,7 @@ def _scaling(names: ClassNames, spec: object) -> tuple[object, str]:
     """Return how numbers are scaled, and how that is known."""
     if spec:
         return spec, "user"
-    if names.card.preprocess:
+    if names.card.preprocess in SCALINGS:  # else it is that of images
         return names.card.preprocess, "card"
     beside = sidecar.beside(names.path, _SIDECARS[0])
     if str(beside.get("feature_extractor_type", "")).startswith("Wav2Vec2") and "do_normalize" in beside:

@@ -114,13 +114,18 @@ def test_a_folder_a_pattern_and_a_list_name_pictures(onnxcam: Run, tmp_path: Pat
         assert [Path(entry["image"]).name for entry in json.loads(ran.out)] == expected
 
 
+NO_FILE = (
+    "error: bare: the folder has no image; there is no file in it that ends with .png or .jpg, or with .wav or .csv"
+)
+
+
 @pytest.mark.parametrize("command", ["explain", "evaluate"])
 def test_no_picture_is_one_line_and_leaves_nothing(onnxcam: Run, tmp_path: Path, command: str) -> None:
     (tmp_path / "empty.txt").write_text("\n")
     (tmp_path / "bare").mkdir()
     for source, why in (
         ("empty.txt", "error: no image is named; give files, a folder, a pattern or a list that names some"),
-        ("bare", "error: bare: the folder has no image; there is no file in it that ends with .png or .jpg"),
+        ("bare", NO_FILE),
         ("gone/*.png", "error: gone/*.png: no file is called like this; check the name"),
     ):
         ran = onnxcam(command, SHAPES, source, "-o", "out")

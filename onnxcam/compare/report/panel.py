@@ -16,9 +16,11 @@ from onnxcam import paths
 from onnxcam.compare.drawing import unpacked
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.map_comparison import ObjectComparison
+from onnxcam.compare.signal_inputs import drawn_record
 from onnxcam.errors import ImageError
 from onnxcam.media import heatmap, image
 from onnxcam.media.image import RgbImage
+from onnxcam.media.image_files import OF_NUMBERS
 
 __all__ = [
     "CANDIDATE",
@@ -46,6 +48,8 @@ COLORMAP = "turbo"
 FULL = 64
 """Difference of drawn outputs that is fully red; pixels are from 0 to 255."""
 _FARTHEST = 1e5  # coordinate of a point, in pixels
+_RECORD = 110
+"""Height of a drawn signal, in pixels."""
 REFERENCE, CANDIDATE = (31, 119, 208), (232, 89, 12)
 """Colours of boxes, RGB."""
 
@@ -101,6 +105,7 @@ def panel(pair: ImageComparison, folders: Sequence[str] | None = None) -> Panel:
     Files outside *folders* are not opened and count as missing; None allows any folder.
     """
     height, width = _fitted(pair.size)
+    height = _RECORD if pair.size[0] == 1 else height
     try:
         if folders is not None:
             _require_inside(pair.picture, folders)
@@ -207,7 +212,8 @@ def uri(rgb: RgbImage, kind: str = ".jpg") -> str:
 
 
 def _read(pair: ImageComparison) -> RgbImage:
-    picture = image.read(pair.picture)
+    is_record = pair.picture.lower().endswith(OF_NUMBERS)
+    picture = drawn_record(pair.picture, pair.size) if is_record else image.read(pair.picture)
     data = paths.read_bytes(pair.picture, ImageError, "image", image.MAX_BYTES)
     if hashlib.sha256(data).hexdigest() != pair.sha256:
         raise ImageError(f"{pair.picture}: the file has changed since the comparison")
