@@ -1,7 +1,7 @@
 """Compare the maps with the peers' on the same networks and weights: ``python benchmarks/agreement.py [--here]``.
 
 It prints the tables of docs/agreement.md, one for each peer: the correlation of what `attribute` returns with the
-peer's map. `maps.py` says who is compared with whom, and how each peer is called.
+peer's map. `maps.py` and `maps_saliency.py` say who is compared with whom, and how each peer is called.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ TABLE = "| method | peer | network | correlation |\n|---|---|---|---:|"
 def main() -> None:
     """Print a table for each peer."""
     import maps
+    import maps_saliency
     import numpy as np
 
     import onnxcam
@@ -29,7 +30,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     cases = {name: maps.case(name, environment.CACHE) for name in maps.NETWORKS}
-    for peer, rows in maps.PEERS.items():
+    for peer, rows in {**maps.PEERS, **maps_saliency.PEERS}.items():
         print(f"\n## {peer} {maps.version(peer)}\n\n{TABLE}", flush=True)
         for row in rows:
             if row.method not in METHODS:
