@@ -59,5 +59,7 @@ def join(
     ids = reader.tokens(words, count)
     model = joined(meeting, reader.image, encoder.size)
     Card(task="description", preprocess=encoder.words).put(model)
-    Prompting(tuple(ids), reader.image, words, reader.ends, str(files.tokenizer.absolute())).put(model.metadata_props)
+    homes = {name: str(path.absolute()) for name, path in files.parts.items()}
+    asked = Prompting(tuple(ids), reader.image, words, reader.ends, str(files.tokenizer.absolute()), homes)
+    asked.put(model.metadata_props)
     return model

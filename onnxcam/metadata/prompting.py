@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ class Prompting:
         words: The prompt as text, with one placeholder for the image.
         ends: The tokens that end a text.
         tokenizer: The file of the tokenizer.
+        parts: The files of the parts by name; empty where they are not known.
     """
 
     prompt: tuple[int, ...]
@@ -36,6 +37,7 @@ class Prompting:
     words: str
     ends: tuple[int, ...]
     tokenizer: str
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, metadata: Mapping[str, str]) -> Prompting | None:
@@ -43,7 +45,14 @@ class Prompting:
         try:
             found = json.loads(metadata.get(_KEY, ""))
             ids = {name: tuple(map(int, found[name])) for name in ("prompt", "ends")}
-            return cls(ids["prompt"], int(found["image"]), str(found["words"]), ids["ends"], str(found["tokenizer"]))
+            return cls(
+                ids["prompt"],
+                int(found["image"]),
+                str(found["words"]),
+                ids["ends"],
+                str(found["tokenizer"]),
+                dict(found["parts"]),
+            )
         except (ValueError, TypeError, LookupError, RecursionError):
             return None
 

@@ -8,13 +8,15 @@ from functools import cached_property
 
 import numpy as np
 
+from onnxcam import paths
+from onnxcam.decoders.writer import PartsWriter, WrittenText
 from onnxcam.errors import ModelError, TargetError
 from onnxcam.metadata.prompting import LOG_PROBABILITIES, LOGITS, TEXT_TOKENS, Prompting
 from onnxcam.metadata.reading import Part
 from onnxcam.metadata.subwords import Subwords, SubwordText
 from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.evidence import Evidence
-from onnxcam.targets.goal import Goal, Look
+from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.kinds import Text, Top
 from onnxcam.targets.notation import quoted
 from onnxcam.targets.registry import Task, resolves
@@ -24,6 +26,21 @@ __all__ = ["Descriptions"]
 
 _LONGEST = 48
 """Tokens of a text that the model writes itself."""
+
+
+class _JoinedText:
+    """A text that grows, whose scores are those of the joined model: every token is computed anew."""
+
+    def __init__(self, look: Look) -> None:
+        self._look, self._ids = look, list[int]()
+
+    def scores(self) -> Array:
+        tokens = np.array([self._ids], np.int64).reshape(1, -1)
+        (scores,) = self._look.given({TEXT_TOKENS: tokens}).tensors([LOGITS])
+        return scores
+
+    def add(self, token: int) -> None:
+        self._ids.append(token)
 
 
 @dataclass(frozen=True)
@@ -69,10 +86,10 @@ class Descriptions(Task):
 
     def written(self, look: Look) -> str:
         """Return the text that the model writes: at each place the token with the highest score."""
+        text = self._text(look)
         ids: list[int] = []
         while len(ids) < _LONGEST:
-            tokens = np.array([ids], np.int64).reshape(1, -1)
-            (scores,) = look.given({TEXT_TOKENS: tokens}).tensors([LOGITS])
+            scores = np.array(text.scores(), np.float64)
             if not np.isfinite(scores).all():
                 raise ModelError("the scores of the next token are NaN or infinite: the network overflows here")
             scores[0, self.prompting.image] = -np.inf
@@ -80,7 +97,18 @@ class Descriptions(Task):
             if best in self.prompting.ends:
                 break
             ids.append(best)
+            text.add(best)
         return self.subwords.decode(ids).strip()
+
+    def _text(self, look: Look) -> WrittenText | _JoinedText:
+        """Return a text without tokens: of the parts and their cache where they are there, else of the joined model."""
+        if self.prompting.parts and all(paths.kind(path) == "file" for path in self.prompting.parts.values()):
+            return self._writer.start(self.prompting, look.feeds[look.image])
+        return _JoinedText(look)
+
+    @cached_property
+    def _writer(self) -> PartsWriter:
+        return PartsWriter(self.prompting.parts, "cpu")
 
     @resolves(Text)
     def text(self, target: Text, look: Look) -> Goal:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import onnxcam
 from onnxcam.decoders.load import join
+from onnxcam.metadata.prompting import Prompting
 from tests.decoders.exported import ExportedDecoder
 
 TEXT = "a red star left of blue ring"
@@ -69,3 +72,11 @@ def test_other_methods_explain_words(exported, image, method) -> None:
     found = explainer.each(image, 'text="red ring"')
     assert [one.label for one in found] == ["red", "ring"]
     assert abs(found[0].raw - found[1].raw).max() > 1e-3 * abs(found[0].raw).max()
+
+
+def test_text_without_the_parts_is_that_with_their_cache(exported, image, tmp_path) -> None:
+    model = join(exported.folder)
+    with_cache = onnxcam.Explainer(model, method="gradient")(image).label
+    asked = Prompting.of(model.metadata_props)
+    replace(asked, parts={}).put(model.metadata_props)
+    assert onnxcam.Explainer(model, method="gradient")(image).label == with_cache

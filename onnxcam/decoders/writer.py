@@ -1,0 +1,118 @@
+"""Scores of the next token by the parts of a decoder, each token computed once where the decoder has a cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from onnxcam.decoders.meeting import find_meeting, is_mask, pixels
+from onnxcam.engine import Session
+from onnxcam.errors import ModelError
+from onnxcam.graph.io import load
+from onnxcam.metadata.prompting import Prompting
+
+__all__ = ["PartsWriter"]
+
+_Arrays = dict[str, NDArray[Any]]
+
+
+class PartsWriter:
+    """The sessions of the parts in *files*. ModelError and EngineError as `onnxcam.decoders.load.join` raises them."""
+
+    def __init__(self, files: Mapping[str, str], provider: str) -> None:
+        models = {name: load(Path(path)) for name, path in files.items()}
+        self._meeting = find_meeting(models)
+        self._inputs = {name: list(model.graph.inputs) for name, model in models.items()}
+        self._sessions = {name: Session(model, provider) for name, model in models.items()}
+        self._past = [x for x in self._inputs["decoder"] if (x.name or "").startswith("past")]
+
+    def start(self, prompting: Prompting, tensor: NDArray[Any]) -> WrittenText:
+        """Return the text after the prompt and the image *tensor*, [1, C, H, W], which has no token yet."""
+        features = self._look(tensor)
+        embeds = self._embed(prompting.prompt)
+        embeds[0, np.equal(prompting.prompt, prompting.image)] = features.reshape(-1, features.shape[-1])
+        return WrittenText(self, embeds)
+
+    def _look(self, tensor: NDArray[Any]) -> NDArray[Any]:
+        image = pixels(self._inputs["vision"])
+        feeds = {image.name or "": tensor if len(image.shape or ()) == 4 else tensor[:, None]}
+        for mask in filter(is_mask, self._inputs["vision"]):
+            feeds[mask.name or ""] = np.ones((1, 1, *tensor.shape[-2:]), _dtype(mask))
+        session = self._sessions["vision"]
+        return session.run(session.filled(feeds), [self._meeting.features])[self._meeting.features]
+
+    def _embed(self, ids: Sequence[int]) -> NDArray[Any]:
+        session, (x,) = self._sessions["embed"], self._inputs["embed"]
+        (found,) = session.run({x.name or "": np.array([ids], _dtype(x))}).values()
+        return found
+
+    def _decode(self, embeds: NDArray[Any], past: _Arrays, before: int) -> tuple[NDArray[Any], _Arrays]:
+        """Return the scores after *embeds* [1, L, H], which follow *before* tokens in the cache *past*; the new one."""
+        count, feeds = embeds.shape[1], _Arrays()
+        known = {
+            "attention_mask": np.ones((1, before + count)),
+            "position_ids": np.arange(before, before + count)[None],
+            "cache_position": np.arange(before, before + count),
+            "use_cache_branch": np.array([before > 0]),
+            "num_logits_to_keep": np.array(1),
+            "logits_to_keep": np.array(1),
+            self._meeting.embeds: embeds,
+        }
+        for x in self._inputs["decoder"]:
+            name = x.name or ""
+            if name in past or x in self._past:
+                feeds[name] = past[name] if name in past else _empty(x)
+            elif name not in known:
+                raise ModelError(f"the part 'decoder' has an input {name!r} {x.shape} of unknown meaning")
+            else:
+                feeds[name] = np.broadcast_to(known[name], _shape(x, known[name])).astype(_dtype(x))
+        found = self._sessions["decoder"].run(feeds)
+        present = {x.name or "": next((y for y in _presents(x.name or "") if y in found), "") for x in self._past}
+        kept = {name: found[y] for name, y in present.items() if y}
+        return found[self._meeting.logits][:, -1], kept if len(kept) == len(self._past) else {}
+
+
+class WrittenText:
+    """A text that grows: `scores` of its next token, and `add` one."""
+
+    def __init__(self, writer: PartsWriter, embeds: NDArray[Any]) -> None:
+        self._writer, self._embeds = writer, embeds  # those that are not in the cache
+        self._past: _Arrays = {}
+        self._before = 0
+
+    def scores(self) -> NDArray[Any]:
+        """Return the scores of the next token, [1, V]."""
+        scores, past = self._writer._decode(self._embeds, self._past, self._before)
+        if past:
+            self._before += self._embeds.shape[1]
+            self._past, self._embeds = past, self._embeds[:, :0]
+        return scores
+
+    def add(self, token: int) -> None:
+        """Add a token."""
+        self._embeds = np.concatenate([self._embeds, self._writer._embed([token])], axis=1)
+
+
+def _presents(name: str) -> tuple[str, ...]:
+    """Return how the output is called that continues the cache *name*."""
+    return name.replace("past_key_values", "present"), name.replace("past", "present")
+
+
+def _dtype(x: ir.Value) -> np.dtype[Any]:
+    return x.dtype.numpy() if x.dtype is not None else np.dtype(np.float32)
+
+
+def _empty(x: ir.Value) -> NDArray[Any]:
+    shape = [1, *(n if isinstance(n, int) else 0 for n in list(x.shape or ())[1:])]
+    return np.zeros(shape, _dtype(x))
+
+
+def _shape(x: ir.Value, given: NDArray[Any]) -> tuple[int, ...]:
+    """Return the shape of *given*, with the axes that *x* has before: positions on three axes."""
+    rank = given.ndim if x.shape is None else len(x.shape)
+    return (*(n if isinstance(n, int) else 1 for n in list(x.shape or ())[: rank - given.ndim]), *given.shape)
