@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from queue import Empty, Queue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import BinaryIO, TypeAlias, cast
 
@@ -66,7 +66,7 @@ class ChildProcess:
             stdout=subprocess.PIPE,
             env={**os.environ, **(environment or {}), "PYTHONPATH": os.pathsep.join(roots)},
         )
-        self._frames: Queue[PipeFrame | None] = Queue()
+        self._frames: SimpleQueue[PipeFrame | None] = SimpleQueue()
         pipe = cast(BinaryIO, self._process.stdout)
         reader = Thread(target=_read_all, args=(pipe, self._frames), daemon=True)
         reader.start()
@@ -104,7 +104,7 @@ _SECONDS = 10.0
 """Time for a process whose output ended to end itself."""
 
 
-def _read_all(pipe: BinaryIO, frames: Queue[PipeFrame | None]) -> None:
+def _read_all(pipe: BinaryIO, frames: SimpleQueue[PipeFrame | None]) -> None:
     with pipe:
         while (frame := read_frame(pipe)) is not None:
             frames.put(frame)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,8 @@ def measures(explanation: Explanation, truth: NDArray[np.bool_] | None) -> dict[
         "map_area": float((heat >= 0.5 * heat.max()).mean()),
         "map_x": _centre(heat.sum(axis=0, dtype=np.float64)),
         "map_y": _centre(heat.sum(axis=1, dtype=np.float64)),
-        "map_border": 1 - _inside(heat, BORDER) / total,
-        "map_corners": _corners(heat, CORNER) / total,
+        "map_border": 1 - _within(heat, *(1 - _edges(length, BORDER) for length in size)) / total,
+        "map_corners": _within(heat, *(_edges(length, CORNER) for length in size)) / total,
     }
 
 
@@ -110,17 +111,13 @@ def _centre(sums: NDArray[np.float64]) -> float:
     return float((sums * (np.arange(len(sums)) + 0.5)).sum() / sums.sum() / len(sums))
 
 
+@lru_cache(maxsize=64)
 def _edges(length: int, share: float) -> NDArray[np.float64]:
     """Return the part of each of *length* pixels that lies within *share* of the length from either end."""
     near = np.clip(share * length - np.arange(length), 0, 1)
     return np.minimum(near + near[::-1], 1)
 
 
-def _inside(heat: NDArray[np.float32], share: float) -> float:
-    rows, columns = (1 - _edges(length, share) for length in heat.shape)
-    return float(rows @ heat.astype(np.float64) @ columns)
-
-
-def _corners(heat: NDArray[np.float32], share: float) -> float:
-    rows, columns = (_edges(length, share) for length in heat.shape)
+def _within(heat: NDArray[np.float32], rows: NDArray[np.float64], columns: NDArray[np.float64]) -> float:
+    """Return the sum of *heat*, weighted by *rows* and *columns*."""
     return float(rows @ heat.astype(np.float64) @ columns)

@@ -70,9 +70,12 @@ class Worker:
     """
 
     def __init__(self, job: Job, send: Any) -> None:
+        import cv2
+
         self._job, self._send = job, send
         compute, self._readers = job.threads
         engine.limit_threads(compute)
+        cv2.setNumThreads(1)  # pictures are decoded side by side
         self.explainer = Explainer(**{"spin": False, **job.explainer}, features=True)
         for target in job.targets:
             self.explainer.check(target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -97,8 +98,11 @@ class Preprocess:
         plan = self._plan(*image.shape[:2])
         try:
             pixels = _channels(plan.apply(image, self.interpolation), self.order)
-            tensor = self._values(pixels)[None]
-            return np.ascontiguousarray(tensor.transpose(0, 3, 1, 2) if self.layout == "nchw" else tensor)
+            axis = 0 if self.layout == "nchw" else 2
+            tensor = np.empty(np.moveaxis(pixels, 2, axis).shape, self.dtype)
+            for channel, values in enumerate(self._levels):
+                values.take(pixels[..., channel], out=np.moveaxis(tensor, axis, 0)[channel], mode="clip")
+            return tensor[None]
         except MemoryError:
             height, width = plan.size
             raise PreprocessError(
@@ -129,13 +133,18 @@ class Preprocess:
             parts["interpolation"] = self.interpolation
         return ",".join(f"{key}={value}" for key, value in parts.items())
 
-    def _values(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Scale and normalise *pixels* [h, w, C]; raw integers are 0..255, shifted by -128 for int8."""
+    @cached_property
+    def _levels(self) -> NDArray[Any]:
+        """The value of each grey level in each channel, [C, 256]; raw integers are 0..255, shifted by -128 for int8."""
+        levels = np.arange(256)[:, None].repeat(1 if self.order == "gray" else 3, axis=1)
+        return np.ascontiguousarray(self._values(levels).T)
+
+    def _values(self, levels: NDArray[np.int64]) -> NDArray[Any]:
+        """Scale and normalise *levels*, 0..255, [256, C]."""
         if self.takes_raw:
-            shift = 128 if self.dtype == np.int8 else 0
-            return (pixels.astype(np.int16) - shift).astype(self.dtype)
+            return (levels - (128 if self.dtype == np.int8 else 0)).astype(self.dtype)
         low, high = self.range
-        scaled = pixels.astype(np.float64) * ((high - low) / 255) + low
+        scaled = levels * ((high - low) / 255) + low
         values: NDArray[Any] = (scaled - np.array(self.mean)) / np.array(self.std)
         if self.units is not None:
             scale, zero = self.units

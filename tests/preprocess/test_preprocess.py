@@ -193,6 +193,20 @@ def test_stack() -> None:
         pre.stack([a, b])
 
 
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize(("dtype", "units"), [(np.float32, None), (np.float16, None), (np.int8, (0.0186, -14))])
+def test_each_pixel_has_the_value_of_its_level_to_the_last_bit(layout: Any, dtype: Any, units: Any) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
+    made = Preprocess(mean=MEAN, std=STD, order="bgr", layout=layout, dtype=np.dtype(dtype), units=units)(image)
+    values = (image[..., ::-1] * (1 / 255) - np.array(MEAN)) / np.array(STD)
+    if units is not None:
+        values = np.clip(np.rint(values / units[0]) + units[1], -128, 127)
+    expected = values.astype(dtype).transpose((2, 0, 1) if layout == "nchw" else (0, 1, 2))[None]
+    assert made.dtype == dtype
+    assert made.flags.c_contiguous
+    assert np.array_equal(made, expected)
+
+
 # ---------------------------------------------------------------------------------------------------------
 # Frames
 
