@@ -21,7 +21,7 @@ from onnxcam.paths import PathLike
 from onnxcam.shards import Shard
 from onnxcam.text import in_message, to_json
 
-__all__ = ["FILE", "Left", "ShardResult", "ShardSummary", "entries", "read_shards", "shard_kind"]
+__all__ = ["FILE", "Left", "ShardResult", "ShardSummary", "entries", "left_out", "read_shards", "shard_kind"]
 
 FILE = "shard.json"
 """Name of the file that a complete shard has."""
@@ -65,6 +65,7 @@ class ShardResult:
         journal: Identity in the first line of its journal.
         run: What all shards of the run have in common.
         left: Its images that were left out.
+        root: What the paths of all images begin with on its machine; None where that differs.
         own: What this shard alone found.
         folder: Where it was read.
     """
@@ -74,6 +75,7 @@ class ShardResult:
     journal: Mapping[str, Any]
     run: Mapping[str, Any]
     left: Sequence[Left]
+    root: str | None
     own: Mapping[str, Any]
     folder: Path
 
@@ -87,6 +89,7 @@ class ShardResult:
             "journal": self.journal,
             "run": self.run,
             "unreadable": [asdict(one) for one in self.left],
+            "root": self.root,
             "own": self.own,
         }
         files.write(self.folder / FILE, to_json(content) + "\n")
@@ -94,6 +97,12 @@ class ShardResult:
     def summary(self, pictures: int) -> ShardSummary:
         """Return the summary of the shard, which has that many *pictures*."""
         return ShardSummary(str(self.shard), pictures, [(one.picture, one.why) for one in self.left])
+
+    def path_in(self, other: ShardResult, picture: str) -> str:
+        """Return the path that an image of this shard has on the machine of *other*."""
+        if self.root == other.root or self.root is None or other.root is None:
+            return picture
+        return other.root + picture.replace(os.sep, "/").removeprefix(self.root)
 
     @staticmethod
     def remove(folder: Path) -> None:
@@ -111,7 +120,8 @@ class ShardResult:
                 raise ValueError("another format")
             left = [Left(**one) for one in found["unreadable"]]
             shard = Shard(**found["shard"])
-            return cls(found["kind"], shard, found["journal"], found["run"], left, found["own"], Path(folder))
+            stated = found["journal"], found["run"], left, found["root"], found["own"]
+            return cls(found["kind"], shard, *stated, Path(folder))
         except FileNotFoundError:
             there = os.path.exists(path.with_name(JOURNAL))
             what = f"holds a shard that is not complete; {_AGAIN}" if there else "holds no shard; name a folder of one"
@@ -172,8 +182,20 @@ def _require_same(first: ShardResult, other: ShardResult, kind: str) -> None:
         )
 
 
-def entries(shards: Sequence[ShardResult], images: int, each: int = 1) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield number and content of each entry in the journals of *shards*, shard by shard.
+def left_out(shards: Sequence[ShardResult]) -> list[tuple[str, str]]:
+    """Return the images that were left out, with the reasons, in their order; paths are those of the first shard."""
+    found = []
+    for shard in shards:
+        for one in shard.left:
+            path = shard.path_in(shards[0], one.picture)
+            found.append((one.number, path, one.why.replace(one.picture, path)))
+    return [(path, why) for _, path, why in sorted(found)]
+
+
+def entries(
+    shards: Sequence[ShardResult], images: int, each: int = 1
+) -> Iterator[tuple[ShardResult, int, Mapping[str, Any]]]:
+    """Yield shard, number and content of each entry in the journals of *shards*, shard by shard.
 
     Args:
         shards: All shards of a run.
@@ -191,7 +213,7 @@ def entries(shards: Sequence[ShardResult], images: int, each: int = 1) -> Iterat
             raise OutputError(f"'{in_message(path)}' is not the journal of the '{FILE}' beside it; {_AGAIN}")
         for entry in lines:
             _mark(seen, entry.get("number"), shard)
-            yield entry["number"], entry
+            yield shard, entry["number"], entry
         for one in shard.left:
             for number in range(one.number, len(seen), images):
                 _mark(seen, number, shard)

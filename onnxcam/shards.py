@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from onnxcam.errors import OnnxcamError
 from onnxcam.paths import PathLike
 
-__all__ = ["Shard", "digest", "list_identity", "picture_ids"]
+__all__ = [
+    "Shard",
+    "common_root",
+    "digest",
+    "file_identity",
+    "list_identity",
+    "picture_ids",
+    "pictures_identity",
+]
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,42 @@ def picture_ids(paths: Sequence[PathLike]) -> list[str]:
     return [os.path.relpath(path, root).replace(os.sep, "/") for path in whole]
 
 
+def common_root(paths: Sequence[PathLike]) -> str | None:
+    """Return what the *paths*, as they are written, have before the ids of `picture_ids`; None where that differs.
+
+    Example:
+        >>> common_root(["photos/a.png", "photos/cats/b.png"])
+        'photos/'
+    """
+    written = [os.fspath(path).replace(os.sep, "/") for path in paths]
+    ids = picture_ids(paths)
+    roots = {one.removesuffix(id) if one.endswith(id) else None for one, id in zip(written, ids, strict=True)}
+    return roots.pop() if len(roots) == 1 else None
+
+
+def pictures_identity(paths: Sequence[PathLike]) -> str:
+    """Return the number of the pictures, and a hash of their ids and sizes: the same wherever their folder is."""
+    return list_identity([f"{id}\0{_size(path)}" for id, path in zip(picture_ids(paths), paths, strict=True)])
+
+
+def file_identity(path: PathLike) -> str:
+    """Return the name of a file and a hash of its content, or the name of a folder: the same wherever it is."""
+    name = os.path.basename(os.path.abspath(path))
+    if not os.path.isfile(path):
+        return name
+    with open(path, "rb") as file:
+        return f"{name} ({hashlib.file_digest(file, 'sha256').hexdigest()[:12]})"
+
+
+def _size(path: PathLike) -> int:
+    """Return the bytes of a file, or -1 where there is none."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return -1
+
+
 def list_identity(paths: Sequence[PathLike]) -> str:
-    """Return the number of the pictures, and a hash of their paths in their order."""
+    """Return the number of the paths, and a hash of them in their order."""
     found = hashlib.sha256("\n".join(os.fspath(path) for path in paths).encode("utf-8", "surrogateescape")).hexdigest()
     return f"{len(paths)} ({found[:12]})"

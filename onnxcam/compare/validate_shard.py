@@ -15,7 +15,7 @@ from onnxcam.compare.validation_run import ValidationRun
 from onnxcam.graph.io import ModelLike
 from onnxcam.paths import PathLike
 from onnxcam.shard_results import Left, ShardResult, ShardSummary
-from onnxcam.shards import Shard
+from onnxcam.shards import Shard, common_root, file_identity, pictures_identity
 
 __all__ = ["validate_shard"]
 
@@ -58,7 +58,8 @@ def validate_shard(
         ShardResult.remove(folder)
     journal = run.compare(folder, overwrite, own)
     blocks = run.blocks(own)
-    alone = {"warnings": run.warnings}
+    truth = run.scope.truth
+    alone = {"warnings": run.warnings, "truth": None if truth is None else str(truth.path)}
     if 0 in (block.start for block in blocks):
         alone |= _of_first(run, layers)
     number_of = {name: number for number, name in enumerate(run.names)}
@@ -66,8 +67,16 @@ def validate_shard(
         kind=Journal.kind,
         shard=own,
         journal=journal.header,
-        run={**journal.header, "shard": None, **run.scope.as_dict(), "layers": layers},
+        run={
+            **journal.header,
+            "shard": None,
+            **run.scope.as_dict(),
+            "truth": None if truth is None else [file_identity(truth.path), truth.values, truth.format],
+            "pictures": pictures_identity(run.names),
+            "layers": layers,
+        },
         left=sorted((Left(number_of[name], name, why) for name, why in run.task.unreadable), key=lambda x: x.number),
+        root=common_root(run.names),
         own=alone,
         folder=folder,
     )

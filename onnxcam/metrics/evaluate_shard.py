@@ -15,11 +15,11 @@ from onnxcam.metrics.measurements import EvaluationJournal
 from onnxcam.paths import PathLike
 from onnxcam.progress import Progress, quiet
 from onnxcam.shard_results import Left, ShardResult, ShardSummary
-from onnxcam.shards import Shard
+from onnxcam.shards import Shard, common_root, file_identity, pictures_identity
 
 __all__ = ["SHARED", "evaluate_shard"]
 
-SHARED = ("model", "preprocess", "truth", "batch_size", "seed", "settings", "better", "warnings", "layers")
+SHARED = ("preprocess", "batch_size", "seed", "settings", "better", "warnings", "layers")
 """Fields of an evaluation that are equal in all shards."""
 
 
@@ -67,14 +67,23 @@ def evaluate_shard(
             journal.add(number, measured)
     finally:
         journal.close()
+    truth = run.empty.truth
     number_of = {name: number for number, name in enumerate(names)}
     result = ShardResult(
         kind=EvaluationJournal.kind,
         shard=own,
         journal=journal.header,
-        run={**journal.header, "shard": None, "images": len(names), **{one: getattr(run.empty, one) for one in SHARED}},
+        run={
+            **journal.header,
+            "shard": None,
+            "images": len(names),
+            **{one: getattr(run.empty, one) for one in SHARED},
+            "truth": truth and {**truth, "path": file_identity(truth["path"])},
+            "pictures": pictures_identity(names),
+        },
         left=[Left(number_of[name], name, why) for name, why in run.dataset.unreadable],
-        own={},
+        root=common_root(names),
+        own={"model": run.empty.model, "truth": truth},
         folder=folder,
     )
     result.write()

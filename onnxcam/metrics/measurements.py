@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,10 @@ class ImageMeasurements:
     rows: Sequence[Measurement]
     curves: Sequence[Mapping[str, Curve]]
     blank: int
+
+    def moved(self, image: str) -> ImageMeasurements:
+        """Return the same of an image whose path is *image*."""
+        return replace(self, image=image, rows=[replace(row, image=image) for row in self.rows])
 
 
 def assembled(found: Evaluation, measured: Iterable[ImageMeasurements]) -> Evaluation:

@@ -9,7 +9,7 @@ from onnxcam.metrics.evaluate_shard import SHARED
 from onnxcam.metrics.measurements import EvaluationJournal, assembled, measurements_of
 from onnxcam.metrics.results import Evaluation
 from onnxcam.paths import PathLike
-from onnxcam.shard_results import entries, read_shards
+from onnxcam.shard_results import entries, left_out, read_shards
 
 __all__ = ["merge_evaluations"]
 
@@ -17,7 +17,8 @@ __all__ = ["merge_evaluations"]
 def merge_evaluations(folders: Sequence[PathLike]) -> Evaluation:
     """Return the evaluation that one run over the images of all shards in *folders* finds, with intervals over all.
 
-    Model, images and ground truth are not needed.
+    Model, images and ground truth are not needed. They may have been in another folder for each shard; paths in the
+    result are those of the first.
 
     Raises:
         OutputError: a shard is missing, there twice, incomplete, or of another run.
@@ -28,12 +29,12 @@ def merge_evaluations(folders: Sequence[PathLike]) -> Evaluation:
     """
     shards = read_shards(folders, EvaluationJournal.kind)
     run = shards[0].run
-    left = sorted((one for shard in shards for one in shard.left), key=lambda one: one.number)
-    unreadable = [(one.picture, one.why) for one in left]
+    unreadable = left_out(shards)
     measured = {
-        number: measurements_of(entry) for number, entry in entries(shards, run["images"], each=len(run["methods"]))
+        number: measurements_of(entry).moved(shard.path_in(shards[0], entry["image"]))
+        for shard, number, entry in entries(shards, run["images"], each=len(run["methods"]))
     }
     if not measured:
         raise none_measured(run["images"], unreadable)
-    found = Evaluation(**{one: run[one] for one in SHARED}, unreadable=unreadable)
+    found = Evaluation(**{one: run[one] for one in SHARED}, **shards[0].own, unreadable=unreadable)
     return assembled(found, (measured[number] for number in sorted(measured)))

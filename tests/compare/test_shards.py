@@ -22,7 +22,7 @@ from onnxcam.compare.validate_shard import validate_shard
 from onnxcam.compare.validation import Validation
 from onnxcam.errors import ImageError, MetricError, OnnxcamError, OutputError
 from onnxcam.shard_results import shard_kind
-from onnxcam.shards import Shard, picture_ids
+from onnxcam.shards import Shard, common_root, picture_ids
 from tests.command import Ran
 from tests.compare.tasks.twins import MODELS, drawn, rounded
 from tests.compare.twins import SHAPES, noisy, photos
@@ -122,10 +122,37 @@ def test_inputs_that_differ_in_shards(candidate: Path, folder: Path, tmp_path: P
     assert "get different inputs" in json.loads((tmp_path / "merged" / RESULT).read_text())["doubt"]
 
 
-def test_truth_in_shards(candidate: Path, folder: Path, tmp_path: Path) -> None:
+def place_of(folder: Path, place: Path, names: str = "image,label") -> tuple[Path, Path]:
+    """Copy the images of *folder* to *place*, and write a truth beside them."""
+    images = Path(shutil.copytree(folder, place / "val"))
     rows = [f"{path.name},{'circle' if at % 2 else 'star'}" for at, path in enumerate(sorted(folder.iterdir()))]
-    (tmp_path / "truth.csv").write_text("\n".join(["image,label", *rows]) + "\n")
-    assert_equal_to_one_run((SHAPES, candidate), folder, tmp_path, batch_size=4, truth=tmp_path / "truth.csv")
+    (place / "truth.csv").write_text("\n".join([names, *rows]) + "\n")
+    return images, place / "truth.csv"
+
+
+def test_images_and_truth_in_another_folder_for_each_shard(candidate: Path, folder: Path, tmp_path: Path) -> None:
+    places = [place_of(folder, tmp_path / name) for name in ("mnt/a", "data", "c")]
+    whole = validate(SHAPES, candidate, places[0][0], tmp_path / "whole", batch_size=4, truth=places[0][1])
+    shards = [tmp_path / f"shard{index}" for index in range(COUNT)]
+    for index, (images, truth) in enumerate(places):
+        validate_shard(SHAPES, candidate, images, shards[index], f"{index}/{COUNT}", batch_size=4, truth=truth)
+    merged = merge_validations(shards, tmp_path / "merged")
+    assert reports(merged, tmp_path / "merged") == reports(whole, tmp_path / "whole")
+    assert {Path(one).parent for one, _ in merged.unreadable} == {places[0][0]}
+
+    def again(images: Path, truth: Path) -> None:
+        options: dict[str, Any] = {"batch_size": 4, "truth": truth, "overwrite": True}
+        validate_shard(SHAPES, candidate, images, shards[2], "2/3", **options)
+
+    images, truth = place_of(folder, tmp_path / "other", "image,class")
+    again(places[2][0], truth)
+    with pytest.raises(OutputError, match=r"is a shard of another run than .* \(other truth\); merge the shards of"):
+        merge_validations(shards, tmp_path / "no")
+    with (images / "00001.png").open("ab") as file:
+        file.write(b"more")
+    again(images, places[2][1])
+    with pytest.raises(OutputError, match=r"is a shard of another run than .* \(other pictures\); merge the shards of"):
+        merge_validations(shards, tmp_path / "no")
 
 
 def test_each_image_is_in_one_shard(folder: Path) -> None:
@@ -140,6 +167,8 @@ def test_each_image_is_in_one_shard(folder: Path) -> None:
 def test_ids_do_not_depend_on_where_the_images_are(tmp_path: Path) -> None:
     here, there = (picture_ids([root / "a.png", root / "cats" / "b.png"]) for root in (tmp_path, Path("photos")))
     assert here == there == ["a.png", "cats/b.png"]
+    assert common_root(["photos/a.png", "photos/cats/b.png"]) == "photos/"
+    assert common_root(["photos/a.png", f"{os.getcwd()}/photos/b.png"]) is None
 
 
 def test_a_shard_without_images_is_complete(candidate: Path, tmp_path: Path) -> None:

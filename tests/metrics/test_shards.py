@@ -96,6 +96,18 @@ def test_classes_of_the_truth_in_shards(tmp_path: Path) -> None:
     assert_equal(merge_evaluations(folders), whole, tmp_path)
 
 
+def test_the_same_images_in_another_folder_for_each_shard(images: list[Path], tmp_path: Path) -> None:
+    options: Any = {"metrics": ["sparseness"], "batch_size": 2}
+    whole = evaluate(SHAPES, images, **options)
+    folders = [tmp_path / f"shard{index}" for index in range(COUNT)]
+    for index, folder in enumerate(folders):
+        there = Path(shutil.copytree(images[0].parent, tmp_path / f"data{index}")) if index else images[0].parent
+        own = [there / one.name for one in images]
+        model = shutil.copy(SHAPES, there / "model.onnx") if index else SHAPES
+        evaluate_shard(model, own, folder, f"{index}/{COUNT}", **options)
+    assert_equal(merge_evaluations(folders), whole, tmp_path)
+
+
 def test_blank_maps_are_counted_over_all_shards(images: list[Path], tmp_path: Path) -> None:
     model, options = hand_model(), {"metrics": ["sparseness"], "target": 1, "batch_size": 1, "preprocess": "raw"}
     whole = evaluate(model, images, **options)
@@ -179,7 +191,7 @@ def _of_validation(own: list[Path], images: list[Path], place: Path) -> list[Pat
         (_twice, "shard 1/3 is there twice, in '.*shard1' and in '.*shard1'; name each shard once"),
         (_lost_line, r"1 of 56 entries are missing, the first is that of image \d+; run the shards again"),
         (_of_validation, "validation' holds a shard of another kind, validation; merge those of one evaluation"),
-        (_other({"model": True}), r"\(other model sha256, model\); merge the shards of one run"),
+        (_other({"model": True}), r"\(other model sha256\); merge the shards of one run"),
         (_other({"methods": ["gradcam", "eigencam"], "settings": {}}), r"\(other .*methods.*\); merge the shards of"),
         (_other({"preprocess": "raw"}), r"\(other .*preprocess.*\); merge the shards of one run"),
         (_other({"metrics": ["sparseness"], "settings": {}}), r"\(other .*metrics.*\); merge the shards of one run"),
