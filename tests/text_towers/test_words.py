@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import onnxcam
 from onnxcam import Explainer
 from onnxcam.errors import TargetError
 from onnxcam.media import image
+from onnxcam.testing import run
 from tests.text_towers.towers import (
     END,
     RNG,
@@ -156,6 +158,27 @@ def test_the_command(towers: Path, onnxcam: object) -> None:
     entries = json.loads(Path("out/manifest.json").read_text())
     assert [entry["words"] for entry in entries] == ['like="a red star"', "like=dog"]
     assert len({entry["raw"] for entry in entries}) == 2
+
+
+def test_a_baked_file_holds_the_text(towers: Path) -> None:
+    from onnxcam.bake.bake import bake
+
+    path, x = towers / "baked.onnx", RNG.random((2, 3, 8, 8)).astype(np.float32)
+    said = {"target": 'like="a red star"', "preprocess": "unit", "text_model": towers / "text.onnx"}
+    bake(towers / "image.onnx", path, raw=True, **said)  # type: ignore[arg-type]
+    found = run(onnx.load(path), {"pixel_values": x})
+    np.testing.assert_allclose(found["onnxcam.cosine"], [cosine(row, SENTENCE) for row in x], atol=1e-6)
+    expected = explainer(towers).attribute(x, 'like="a red star"')
+    np.testing.assert_allclose(found["onnxcam.map"], np.maximum(expected, 0), rtol=1e-4, atol=1e-7)
+
+
+def test_a_batch_takes_texts(towers: Path, onnxcam: object) -> None:
+    pytest.importorskip("pyarrow", reason="the extra onnxcam[batch] is not installed")
+    image.write(towers / "picture.png", RNG.integers(0, 255, (8, 8, 3)).astype(np.uint8))
+    said = ("-p", "unit", "--text-model", towers / "text.onnx", "-t", 'like="a red star"')
+    ran = onnxcam("batch", towers / "image.onnx", towers / "picture.png", *said, "-o", "out")  # type: ignore[operator]
+    assert ran.code == 0, ran.err
+    assert "errors\t0" in ran.out
 
 
 def test_inspect_tells_of_the_towers(towers: Path, onnxcam: object) -> None:
