@@ -22,7 +22,7 @@ _LONGEST = 320  # pixels of the longest side of the volume
 _GAP, _CAPTION = 6, 22  # pixels between slices, and below them
 _MARK = 9  # pixels around the largest value that the lines leave free
 _WHITE, _GREY = (255, 255, 255), (150, 150, 150)
-_ENDS = ("LR", "PA", "IS")
+_ENDS = (("L", "R"), ("P", "A"), ("I", "S"))
 """The letters of the low and the high end of the axes to the right, to the front and to the head."""
 
 
@@ -109,7 +109,8 @@ def _panel(
         cv2.resize(np.ascontiguousarray(cut(one)), (width, height), interpolation=_interpolation(one, height, plane))
         for one in (grey, heat)
     )
-    drawn = heatmap.overlay(np.repeat(shown[..., None], 3, axis=2), warm, alpha, colormap, fading=True)
+    picture = np.repeat(np.asarray(shown, np.uint8)[..., None], 3, axis=2)
+    drawn = heatmap.overlay(picture, np.asarray(warm, np.float32), alpha, colormap, fading=True)
     at = [(peak[axis] + 0.5) * scales[axis] for axis in (plane.rows, plane.columns)]
     y, x = (round(length - one if is_placed else one) for one, length in zip(at, (height, width), strict=True))
     _cross(drawn, x, y)
