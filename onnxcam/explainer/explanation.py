@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onnxcam import files
 from onnxcam.errors import OutputError, nearest
-from onnxcam.media import heatmap, signal_plot, volume
+from onnxcam.media import heatmap, planes, signal_plot, volume
 from onnxcam.media import image as pictures
 from onnxcam.media.signal import Signal
 
@@ -116,7 +116,7 @@ class Explanation:
         detection: The explained detection or patch, (x1, y1, x2, y2) in pixels of the image.
         parts: The words of an input that is no image, or names of its numbers; *map* has a value for each.
         features: The means of the layer's channels over the image, float32 [C]; None unless the explainer was asked.
-        affine: The position of a volume in the scanner, float64 [4, 4], from a NIfTI file.
+        affine: The position of a volume in the scanner, float64 [4, 4], from a NIfTI file or a DICOM series.
         signal: The signal, of a network of signals: its values, rate and channels; *image* has its values [C, T] or, of
             a spectrogram, [C, H, W], and *map* is [T] or [H, W].
         note: What a default target was resolved to.
@@ -147,16 +147,16 @@ class Explanation:
     def overlay(self, alpha: float = 0.5, colormap: str = "jet", boxes: bool = False) -> NDArray[np.uint8]:
         """Return the map over the image, uint8 [H, W, 3] RGB; *alpha* in [0, 1] is the weight of the map.
 
-        *boxes* draws the boxes of the map in white, and the explained detection or patch in green. For a volume, the
-        three slices through the largest value of the map are drawn. A signal is drawn as a plot along time in the
-        colours of the map, 1200 pixels wide.
+        *boxes* draws the boxes of the map in white, and the explained detection or patch in green. Of a volume the
+        axial, coronal and sagittal slices through the largest value of the map are drawn (`onnxcam.media.planes`). A
+        signal is drawn as a plot along time in the colours of the map, 1200 pixels wide.
         """
         if self.parts is not None:
             return heatmap.sentence(self.parts, self.map, alpha, colormap)
         if self.signal is not None:
             return signal_plot.plot(self.signal, self.map, alpha, colormap)
         if self.is_volume:
-            return volume.overlay(self.image, self.map, alpha, colormap)
+            return planes.overlay(self.image, self.map, self.affine, alpha, colormap)
         drawn = heatmap.overlay(self.image, self.map, alpha, colormap)
         if not boxes:
             return drawn

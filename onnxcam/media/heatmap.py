@@ -116,15 +116,17 @@ def _diverging(heat: Map) -> NDArray[np.uint8]:
     return np.stack([np.where(heat < 0, fading, full), fading, np.where(heat > 0, fading, full)], axis=-1)
 
 
-def overlay(image: NDArray[np.uint8], heat: Map, alpha: float = 0.5, colormap: str = "jet") -> NDArray[np.uint8]:
+def overlay(
+    image: NDArray[np.uint8], heat: Map, alpha: float = 0.5, colormap: str = "jet", *, fading: bool = False
+) -> NDArray[np.uint8]:
     """Blend *image* with the coloured *heat*: ``alpha`` of the heat, ``1 - alpha`` of the image.
 
-    The colours of a signed heat are more transparent near zero.
+    If *fading*, and of a signed heat always, the colours are more transparent near zero.
     """
     import cv2
 
     colours = colorize(heat, colormap)
-    if heat.min(initial=0) >= 0:
+    if heat.min(initial=0) >= 0 and not fading:
         return np.asarray(cv2.addWeighted(colours, alpha, np.ascontiguousarray(image), 1 - alpha, 0), np.uint8)
     weight = np.float32(alpha) * np.sqrt(np.abs(heat))[..., None]
     return np.round(image + weight * (colours - image.astype(np.float32))).astype(np.uint8)

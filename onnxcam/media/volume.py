@@ -1,4 +1,4 @@
-"""Volumes: read NIfTI, DICOM and NumPy files, scale them for a model, and draw slices through the peak of a map."""
+"""Volumes: read NIfTI, DICOM and NumPy files, and scale them for a model."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ from numpy.typing import NDArray
 
 from onnxcam import files, paths
 from onnxcam.errors import ImageError, PreprocessError, nearest
-from onnxcam.media import dicom, heatmap, numpy_files
+from onnxcam.media import dicom, numpy_files
 from onnxcam.text import first_line, in_message
 
 __all__ = [
     "NIFTI",
     "SCALINGS",
-    "SHOWN",
     "Volume",
     "VolumeScaling",
     "VolumeSource",
     "encode",
     "guess",
-    "overlay",
     "read",
     "scaling",
     "write",
@@ -37,7 +35,6 @@ VolumeSource: TypeAlias = "str | os.PathLike[str] | NDArray[Any] | Volume"
 NIFTI = (".nii", ".nii.gz")
 _MAX_START = 2**26  # bytes of extensions between a NIfTI header and the values
 _LARGEST = 1e30
-SHOWN = 256  # height, in pixels, to which small volumes are enlarged
 _ACCEPTED = (
     "give a NIfTI file (.nii, .nii.gz), the folder of a DICOM series, an .npy or .npz file, or an array [D, H, W]"
 )
@@ -175,18 +172,3 @@ def guess(data: NDArray[Any], dtype: np.dtype[Any], channel: int) -> VolumeScali
     if dtype.kind in "iu" or (data.dtype.kind == "f" and data.min() >= -1 and data.max() <= 1):
         return VolumeScaling("raw", dtype, channel)
     return VolumeScaling("unit" if data.dtype == np.uint8 else "zscore", dtype, channel)
-
-
-def overlay(data: NDArray[Any], heat: NDArray[np.float32], alpha: float, colormap: str) -> NDArray[np.uint8]:
-    """Return three slices side by side, one per axis through the largest |value| of *heat*, uint8 RGB [h, w, 3]."""
-    low, high = np.percentile(data, (1, 99))
-    grey = np.clip((data.astype(np.float64) - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8)
-    peak = np.unravel_index(int(np.argmax(np.abs(heat))), heat.shape)
-    tiles = []
-    for axis, place in enumerate(peak):
-        picture = np.repeat(grey.take(place, axis)[..., None], 3, axis=-1)
-        tiles.append(heatmap.overlay(picture, np.take(heat, place, axis), alpha, colormap))
-    height = max(tile.shape[0] for tile in tiles)
-    row = np.concatenate([np.pad(tile, ((0, height - tile.shape[0]), (0, 4), (0, 0))) for tile in tiles], axis=1)
-    times = max(1, SHOWN // height)
-    return np.ascontiguousarray(row.repeat(times, axis=0).repeat(times, axis=1))

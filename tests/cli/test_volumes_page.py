@@ -1,0 +1,45 @@
+"""docs/volumes.md is true: its commands and its Python run as written, and write what it says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import world3d
+from onnxcam.methods import METHODS
+from tests.cli.test_cli import Run
+from tests.docs_pages import DOCS, follow
+from tests.explainer.test_tiled import MODELS
+from tests.media.test_dicom import write
+
+nibabel = pytest.importorskip("nibabel")
+
+
+def test_the_page(onnxcam: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(MODELS / "volumes.onnx", "net.onnx")
+    rng = np.random.default_rng(3)
+    image = np.concatenate([world3d.sample(rng).image for _ in range(2)])
+    affine = np.diag([1.0, 1, 2, 1])
+    nibabel.save(nibabel.Nifti1Image(image, affine), "scan.nii.gz")
+    Path("series").mkdir()
+    for number, pixels in enumerate(np.round(1000 * image[:40]).astype(np.int16)):
+        write(Path("series"), 2.5 * number, pixels, RescaleSlope=0.001, RescaleIntercept=0)
+    assert len(follow("volumes.md", onnxcam)) == 2
+    (path,) = Path("nifti").glob("scan-class=ring-*-map.nii.gz")
+    found = nibabel.load(path)
+    np.testing.assert_array_equal(found.affine, affine)
+    assert found.shape == image.shape
+    assert len(list(Path("dicom").glob("series-*-overlay.jpg"))) == 1
+    assert {one.name.rpartition("-")[2] for one in Path("python").iterdir()} == {"raw.npy", "map.nii.gz", "overlay.png"}
+
+
+def test_the_page_names_the_methods_that_add_up() -> None:
+    text = (DOCS / "volumes.md").read_text("utf-8")
+    listed = re.search(r"For\n?(.*?)Others are refused", text, re.DOTALL)
+    assert listed is not None
+    assert set(re.findall("`(.*?)`", listed[1])) == {method.id for method in METHODS.values() if method.additive}
