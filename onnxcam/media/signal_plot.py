@@ -19,6 +19,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 24, 18, 46
 _CURVE = 84  # height of the map along time
 _GAP = 12
 _ROWS = 12  # more channels than this are drawn as a picture
+_LONG = 8  # a grid is drawn as lines if it is so many times longer than high
 _FINE = 4  # pixels are drawn so many times finer, and averaged
 _INK, _FAINT, _GREY = (60, 64, 72), (222, 225, 230), 150
 
@@ -41,13 +42,14 @@ def plot(signal: Signal, heat: NDArray[np.float32], alpha: float = 0.5, colormap
     """
     rows = _rows(signal)
     grid = heat.T if heat.ndim == 2 and signal.time == 0 else heat
-    if len(rows) > _ROWS:
-        height = int(np.clip(len(rows) * 6, 180, 420))
+    dense = len(rows) > _ROWS or (signal.values.ndim == 3 and rows.shape[1] < _LONG * len(rows))
+    if dense:
+        height = int(np.clip(len(rows) * 6, 200, 420))
     else:
         height = {1: 220, 2: 150}.get(len(rows), max(60, 480 // len(rows))) * len(rows) + _GAP * (len(rows) - 1)
     image = np.full((_TOP + height + _GAP + _CURVE + _BOTTOM, WIDTH, 3), 255, np.uint8)
     area = _Area(_LEFT, _TOP, WIDTH - _RIGHT, _TOP + height)
-    if len(rows) > _ROWS:
+    if dense:
         _picture(image, area, rows, np.broadcast_to(grid, rows.shape), alpha, colormap)
         _label(image, f"{len(rows)} rows", (8, area.top + 14))
     else:

@@ -1,0 +1,73 @@
+"""Validation of networks of signals, float against int8, and their place in time by a known world."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+
+from onnxcam.compare.report.panel import panel
+from onnxcam.compare.validate import validate
+from onnxcam.errors import MetricError
+from onnxcam.explainer.explainer import Explainer
+from tests.explainer.test_signals import network, step
+
+pytest.importorskip("torch", reason="PyTorch is not installed")
+from models.family import HELD_OUT
+from models.tasks import task
+
+
+class Rows(CalibrationDataReader):
+    def __init__(self, rows: np.ndarray) -> None:
+        self._rows = iter(rows)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        row = next(self._rows, None)
+        return None if row is None else {"image": row[None]}
+
+
+def static_int8(source: Path, target: Path, rows: np.ndarray) -> None:
+    logging.disable(logging.WARNING)
+    quantize_static(source, target, Rows(rows), quant_format=QuantFormat.QDQ, per_channel=True)
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("name", ["signals", "keywords"])
+def test_float_and_int8_agree(name: str, tmp_path: Path) -> None:
+    rows = task(name).rows(HELD_OUT, 12)["image"]
+    static_int8(task(name).path, tmp_path / "int8.onnx", rows)
+    (tmp_path / "records").mkdir()
+    for number, row in enumerate(rows[:4]):
+        np.save(tmp_path / "records" / f"{number}.npy", row.squeeze())
+    found = validate(task(name).path, tmp_path / "int8.onnx", tmp_path / "records", method="gradcam")
+    assert found.passed
+    assert found.summaries["pearson"].mean > 0.98
+    drawn = panel(found.journal[0])
+    assert (drawn.missing, drawn.width) == ("", 320 if name == "signals" else 10)
+    assert drawn.objects[0].difference is not None
+    explained = Explainer(tmp_path / "int8.onnx")(rows[0].squeeze())
+    assert explained.along_time is not None
+
+
+def test_the_place_of_the_event() -> None:
+    explainer = Explainer(task("signals").path)
+    hits = []
+    for sample in task("signals").samples(HELD_OUT, 24):
+        near = np.convolve(sample.truth, np.ones(17), "same") > 0
+        hits.append(near[explainer(sample.feeds["image"], target=sample.target).map.argmax()])
+    assert np.mean(hits) > 0.85
+
+
+def test_different_scalings_are_said(tmp_path: Path) -> None:
+    onnx.save(network("nct"), tmp_path / "a.onnx")
+    np.save(tmp_path / "x.npy", step(25))
+    found = validate(tmp_path / "a.onnx", tmp_path / "a.onnx", tmp_path / "x.npy", preprocess="zscore")
+    assert found.passed
+
+
+def test_volumes_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", step(25))
+    with pytest.raises(MetricError, match=r"only models of images and signals can be compared; .* network of volumes"):
+        validate(task("volumes").path, task("volumes").path, tmp_path / "x.npy")
