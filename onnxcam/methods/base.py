@@ -65,6 +65,8 @@ class _MethodEntry:
     """The method applies to transformers only, whose graph holds the attention probabilities."""
     needs_detections: bool = False
     """The method applies to detectors only: it compares detections."""
+    needs_words: bool = False
+    """The method applies to vision-language decoders only: it explains words."""
     extra: str | None = None
     """The extra of onnxcam that installs the libraries that the method needs."""
 
@@ -173,6 +175,7 @@ def method(
     gradient_cam: bool = False,
     sensitivity: bool = False,
     needs_attention: bool = False,
+    needs_words: bool = False,
 ) -> Callable[[Emit], Emit]:
     """Enter the function below, which emits the map, into the registry as method *id*; see `GraphMethod`."""
 
@@ -189,6 +192,7 @@ def method(
             gradient_cam=gradient_cam,
             sensitivity=sensitivity,
             needs_attention=needs_attention,
+            needs_words=needs_words,
         )
         return function
 

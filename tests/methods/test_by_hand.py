@@ -10,11 +10,12 @@ from tests.methods.varied import VARIED
 from tests.networks import HAND_X, hand_model, hand_transformer, varied_model
 from tests.optional import libraries_of
 
-OF_DETECTORS = {id for id, method in METHODS.items() if method.needs_detections}  # tests/methods/test_drise.py
+OF_OTHERS = {id for id, method in METHODS.items() if method.needs_detections or method.needs_words}
+"""Methods of detectors (tests/methods/test_drise.py), and of decoders (tests/decoders/test_word_attention.py)."""
 
 
 def test_every_method_has_a_map_computed_by_hand() -> None:
-    assert BY_HAND.keys() == METHODS.keys() - OF_DETECTORS
+    assert BY_HAND.keys() == METHODS.keys() - OF_OTHERS
 
 
 @pytest.mark.parametrize("method", BY_HAND)
@@ -29,7 +30,7 @@ def test_map_by_hand(method: str) -> None:
 
 
 def test_every_method_for_such_a_head_has_a_second_map() -> None:
-    assert VARIED.keys() == METHODS.keys() - {"cam", "legrad", *OF_DETECTORS}  # they need a pooled head, and attention
+    assert VARIED.keys() == METHODS.keys() - {"cam", "legrad", *OF_OTHERS}  # they need a pooled head, and attention
 
 
 @pytest.mark.parametrize("method", VARIED)
