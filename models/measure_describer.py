@@ -30,6 +30,7 @@ from onnxcam.metrics.localisation import energy_pointing, pointing_game
 
 SCENES = 100
 METHODS = (
+    "attention-x-gradient",
     "gradient",
     "gradient-x-input",
     "integrated-gradients",

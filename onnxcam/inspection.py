@@ -25,6 +25,7 @@ from onnxcam.model.signal_modality import SCALINGS as SIGNAL_SCALINGS
 from onnxcam.structure.layer import Choice, Layer
 from onnxcam.targets import Aim, Scores, Task
 from onnxcam.targets.classification import Classes
+from onnxcam.targets.descriptions import Descriptions
 from onnxcam.targets.detection import Detections
 from onnxcam.text_towers import TextTower
 
@@ -163,6 +164,8 @@ def _refusal(prepared: PreparedModel, method: Method, choice: Choice | None, aim
     """Return why *method* does not apply; an empty string if it applies."""
     if method.needs_detections and not isinstance(task, Detections):
         return f"{method.id} compares detections, but the model is {task.name}; use --method rise"
+    if method.needs_words and not isinstance(task, Descriptions):
+        return f"{method.id} explains words, but the model is {task.name}; use --method gradcam"
     twin = prepared.twin()
     try:
         explanation_graph(

@@ -21,6 +21,7 @@ from onnxcam.targets import Task, parse
 from onnxcam.targets.bins import Bins
 from onnxcam.targets.captioning import Captions
 from onnxcam.targets.classification import Classes
+from onnxcam.targets.descriptions import Descriptions
 from onnxcam.targets.detection import Detections
 from onnxcam.targets.embedding import Embedding
 from onnxcam.targets.image_to_image import ImageToImage
@@ -76,6 +77,7 @@ def find_plan(request: BakeRequest) -> BakePlan:
 
 _WHY: Mapping[type[Task], str] = {
     Captions: ", whose words are inputs too,",
+    Descriptions: ", whose words are inputs too,",
 }
 
 

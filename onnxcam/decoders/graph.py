@@ -19,7 +19,7 @@ from onnxcam.decoders.meeting import JoinedParts
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.subgraph import all_nodes, prune, values
-from onnxcam.metadata.prompting import LOG_PROBABILITIES, LOGITS, PROMPT, TEXT_TOKENS
+from onnxcam.metadata.prompting import IMAGE_EMBEDDINGS, IMAGE_PLACES, LOG_PROBABILITIES, LOGITS, PROMPT, TEXT_TOKENS
 from onnxcam.passes.inline import inline_functions
 from onnxcam.passes.inputs import fix_inputs
 from onnxcam.passes.opset import converted, raise_opset
@@ -31,8 +31,10 @@ _END = int(np.iinfo(np.int64).max)
 _INT64, _FLOAT = ir.TensorType(ir.DataType.INT64), int(ir.DataType.FLOAT)
 
 
-def joined(parts: JoinedParts, image_token: int, size: tuple[int, int]) -> ir.Model:
+def joined(parts: JoinedParts, image_token: int, count: int, size: tuple[int, int]) -> ir.Model:
     """Return one model of *parts*, whose models are taken apart, for images of *size* (height, width).
+
+    An image has *count* times the token *image_token*.
 
     Inputs: the image, `PROMPT` and `TEXT_TOKENS`; outputs: `LOG_PROBABILITIES` and `LOGITS`.
     ModelError where onnx cannot bring the parts to one opset, or an input of a part has no known meaning.
@@ -56,7 +58,9 @@ def joined(parts: JoinedParts, image_token: int, size: tuple[int, int]) -> ir.Mo
     ids = op.Concat(prompt, text, axis=1)
     feed(op, inputs["embed"][0], op.Cast(ids, to=int(inputs["embed"][0].dtype or ir.DataType.INT64)))
     words = next(iter(tensors["embed"]["outputs"].values()))
-    embeds = _placed(op, ids, words, tensors["vision"]["outputs"][parts.features], image_token)
+    features = tensors["vision"]["outputs"][parts.features]
+    rows = op.call(op.Reshape(features, op.Concat([count], op.dim(words, 2), axis=0)), IMAGE_EMBEDDINGS)
+    embeds = _placed(op, ids, words, rows, image_token)
     feeds = DecoderFeeds(op, ids, text, tensors["decoder"]["inputs"][parts.embeds], embeds)
     feeds.fill(inputs["decoder"])
     outputs = _scores(op, tensors["decoder"]["outputs"][parts.logits], text)
@@ -119,11 +123,9 @@ def _move(graph: ir.Graph, whole: ir.Graph) -> None:
         whole.register_initializer(value)
 
 
-def _placed(op: Emitter, ids: ir.Value, words: ir.Value, features: ir.Value, token: int) -> ir.Value:
-    """Return the embeddings *words* [1, L, H] with the rows of *features*, in their order, where *ids* is *token*."""
-    width = op.dim(words, 2)
-    rows = op.Reshape(features, op.Concat([-1], width, axis=0))
-    here = op.Equal(ids, token)
+def _placed(op: Emitter, ids: ir.Value, words: ir.Value, rows: ir.Value, token: int) -> ir.Value:
+    """Return the embeddings *words* [1, L, H] with *rows* [K, H], in their order, where *ids* is *token*."""
+    here = op.call(op.Equal(ids, token), IMAGE_PLACES)
     order = op.CumSum(op.Reshape(op.Cast(here, to=int(ir.DataType.INT64)), [-1]), np.array(0, np.int64))
     order = op.Reshape(op.Max(op.Sub(order, 1), 0), op.Shape(ids))
     pictured = op.Cast(op.Gather(rows, order, axis=0), to=int(words.dtype or ir.DataType.FLOAT))

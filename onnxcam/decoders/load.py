@@ -57,7 +57,7 @@ def join(
     count, width = encoder.measure(meeting.features)
     check_widths(meeting, width)
     ids = reader.tokens(words, count)
-    model = joined(meeting, reader.image, encoder.size)
+    model = joined(meeting, reader.image, count, encoder.size)
     Card(task="description", preprocess=encoder.words).put(model)
     homes = {name: str(path.absolute()) for name, path in files.parts.items()}
     asked = Prompting(tuple(ids), reader.image, words, reader.ends, str(files.tokenizer.absolute()), homes)

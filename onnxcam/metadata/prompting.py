@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["LOGITS", "LOG_PROBABILITIES", "PROMPT", "TEXT_TOKENS", "Prompting"]
+__all__ = ["IMAGE_EMBEDDINGS", "IMAGE_PLACES", "LOGITS", "LOG_PROBABILITIES", "PROMPT", "TEXT_TOKENS", "Prompting"]
 
 PROMPT, TEXT_TOKENS = "prompt_ids", "text_ids"
 """Inputs of a joined decoder: tokens of the prompt and the image in it, [1, P], and of the text, [1, T]; int64."""
 LOG_PROBABILITIES, LOGITS = "text_log_probabilities", "next_token_logits"
 """Its outputs: log p of each token of the text given those before it, [1, T]; the scores of the next token, [1, V]."""
+IMAGE_PLACES, IMAGE_EMBEDDINGS = "image_places", "image_embeddings"
+"""Tensors inside it: which tokens are the image's, bool [1, P + T]; what the encoder gives for them, [K, H]."""
 _KEY = "onnxcam.prompting"
 
 

@@ -20,6 +20,7 @@ from onnxcam.methods import principal as _principal
 from onnxcam.methods import relevance as _relevance
 from onnxcam.methods import sampling as _sampling
 from onnxcam.methods import superpixels as _superpixels
+from onnxcam.methods import words as _words
 from onnxcam.methods.base import METHODS, GraphMethod, Method, ProcedureMethod, find_method, method, procedure
 from onnxcam.methods.context import MapContext
 from onnxcam.methods.explanation_graph import explanation_graph, graph_map, head_graph
@@ -44,4 +45,4 @@ __all__ = [
 ]
 
 del _activation, _attention, _composite, _fullgrad, _gradient, _paths, _perturbation, _principal, _relevance, _sampling
-del _superpixels
+del _superpixels, _words

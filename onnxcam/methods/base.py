@@ -67,6 +67,8 @@ class _MethodEntry:
     """The method applies to detectors only: it compares detections."""
     additive: bool = False
     """The map of a share of the score is that share of the map, so that the maps of the parts of a score add up."""
+    needs_words: bool = False
+    """The method applies to vision-language decoders only: it explains words."""
     extra: str | None = None
     """The extra of onnxcam that installs the libraries that the method needs."""
 
@@ -176,6 +178,7 @@ def method(
     sensitivity: bool = False,
     needs_attention: bool = False,
     additive: bool = False,
+    needs_words: bool = False,
 ) -> Callable[[Emit], Emit]:
     """Enter the function below, which emits the map, into the registry as method *id*; see `GraphMethod`."""
 
@@ -193,6 +196,7 @@ def method(
             sensitivity=sensitivity,
             needs_attention=needs_attention,
             additive=additive,
+            needs_words=needs_words,
         )
         return function
 

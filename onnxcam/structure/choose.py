@@ -14,7 +14,7 @@ import onnx_ir as ir
 from onnxcam.autodiff.core import dependents
 from onnxcam.autodiff.table import RuleSet
 from onnxcam.errors import GradientError, LayerError
-from onnxcam.structure.layer import Choice, Layer, LayoutProbe, Probe, candidates, has_extent, named, tail
+from onnxcam.structure.layer import Choice, Layer, LayoutProbe, Probe, candidates, has_extent, lengthened, named, tail
 from onnxcam.structure.layout import Layout, TokenLayout
 from onnxcam.structure.propagate import layouts
 from onnxcam.structure.unplaced import last, origin, unplaced
@@ -121,7 +121,8 @@ def _probed(
 ) -> Iterator[dict[ir.Value, Layout | None]]:
     """Yield the layouts, found by runs, of activations behind *layers*, some at once, from the last ones."""
     placed = {value for layer in layers for value in (layer.value, layer.origin or layer.value)}
-    apart = {*tail(scores), *(value for value, layout in found.items() if not has_extent(value, layout))}
+    apart = tail(scores) | lengthened(graph, image)
+    apart |= {value for value, layout in found.items() if not has_extent(value, layout)}
     behind = [y for y in unplaced(graph, image, scores, rules, placed, apart) if y not in found]
     if layout_probe is None or all(origin(y) in placed for y in behind):
         return

@@ -15,6 +15,7 @@ from onnxcam.graph.infer import no_numbers
 from onnxcam.graph.io import all_tensors
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.graph.quantisation import dequantised, units
+from onnxcam.graph.subgraph import used_values
 from onnxcam.structure.layout import GridLayout, Layout, TokenLayout
 from onnxcam.structure.names import find, module_names
 from onnxcam.structure.propagate import layouts
@@ -28,6 +29,7 @@ __all__ = [
     "ancestors",
     "candidates",
     "has_extent",
+    "lengthened",
     "named",
     "tail",
 ]
@@ -119,7 +121,7 @@ def candidates(
     *known* are layouts that a run has shown; *found* are the `layouts` that follow, if they are there already.
     """
     found = layouts(graph, image, rules, known) if found is None else found
-    before, own = ancestors(scores), tail(scores)
+    before, own = ancestors(scores), tail(scores) | lengthened(graph, image)
     active = dependents(graph, [image], rules)
     layers = [
         Layer(z, found[z], y)
@@ -134,6 +136,25 @@ def candidates(
         and (z := _rounded(y, found, before)) is not scores
     ]
     return layers[::-1]
+
+
+def lengthened(graph: ir.Graph, image: ir.Value) -> set[ir.Value]:
+    """Return the tensors whose length depends on other inputs than *image*: tokens of a text beside those of the image.
+
+    An empty set where the image's own size is open.
+    """
+    if _is_open(image):
+        return set()
+    others = {x for x in graph.inputs if x is not image and _is_open(x)}
+    for node in graph if others else ():
+        if not others.isdisjoint(used_values(node)):
+            others.update(node.outputs)
+    return {y for y in others if _is_open(y)}
+
+
+def _is_open(x: ir.Value) -> bool:
+    """Return whether an axis of *x*, besides the first, has no fixed length."""
+    return x.shape is None or any(not isinstance(length, int) for length in list(x.shape)[1:])
 
 
 def _rounded(y: ir.Value, found: Mapping[ir.Value, Layout], before: set[ir.Value]) -> ir.Value:

@@ -22,8 +22,12 @@ from onnxcam.targets.notation import quoted
 from onnxcam.targets.registry import Task, resolves
 from onnxcam.text import visible
 
-__all__ = ["Descriptions"]
+__all__ = ["FUSED_ATTENTION", "Descriptions"]
 
+FUSED_ATTENTION = frozenset(("Attention", "MultiHeadAttention", "GroupQueryAttention"))
+"""Operators that compute attention without an output for its probabilities."""
+_WITHOUT_ATTENTION = "layercam"
+"""The default method where the graph holds no attention probabilities."""
 _LONGEST = 48
 """Tokens of a text that the model writes itself."""
 
@@ -53,7 +57,7 @@ class Descriptions(Task):
     prompting: Prompting
     name: str = "a vision-language decoder"
     source: str = "metadata"
-    method = "gradient-x-input"
+    method: str = "attention-x-gradient"
     cards = ("description",)
 
     @classmethod
@@ -61,7 +65,9 @@ class Descriptions(Task):
         """Yield the task of a model that was joined."""
         found = Prompting.of(evidence.names.metadata)
         if found is not None and any(y.name == LOG_PROBABILITIES for y in evidence.graph.outputs):
-            yield cls(found)
+            own = (node for node in evidence.graph if (node.outputs[0].name or "").startswith("decoder."))
+            fused = any(node.op_type in FUSED_ATTENTION for node in own)
+            yield cls(found, method=_WITHOUT_ATTENTION if fused else cls.method)
 
     def parts(self) -> Iterator[Part]:
         """Yield the prompt."""

@@ -155,8 +155,10 @@ class Task:
     """The model in words, for messages: "a classifier"."""
     cards: ClassVar[tuple[str, ...]] = ()
     """The values of `task` in a model's card that mean this task."""
-    method: ClassVar[str] = "layercam"
-    """The default method: position by position, for targets that are one place of the output (docs/truth.md)."""
+    method: str = "layercam"
+    """The default method: position by position, for targets that are one place of the output (docs/truth.md).
+
+    A subclass may make it a field."""
     sees_centre: ClassVar[bool] = False
     """Whether such models usually see the centre of an image: a guessed preprocessing crops for them only."""
     warnings: tuple[str, ...] = ()

@@ -17,7 +17,9 @@ from tests.optional import not_before
 from tests.precision import network
 
 ON_IMAGES = [
-    id for id, method in METHODS.items() if not (method.needs_attention or method.needs_detections or method.extra)
+    id
+    for id, method in METHODS.items()
+    if not (method.needs_attention or method.needs_detections or method.needs_words or method.extra)
 ]
 
 

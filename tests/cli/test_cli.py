@@ -133,7 +133,7 @@ def test_no_picture_is_one_line_and_leaves_nothing(onnxcam: Run, tmp_path: Path,
         assert not Path("out").exists()
 
 
-OF_OTHERS = {method.id for method in METHODS.values() if method.needs_attention or method.needs_detections}
+OF_OTHERS = {each.id for each in METHODS.values() if each.needs_attention or each.needs_detections or each.needs_words}
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method not in OF_OTHERS])
@@ -217,6 +217,7 @@ def test_inspect(onnxcam: Run) -> None:
     assert refused.keys() == OF_OTHERS
     assert "needs a transformer" in refused["legrad"]
     assert "compares detections" in refused["drise"]
+    assert "explains words" in refused["attention-x-gradient"]
     assert found["layers"][0][2] == "12 × 12"
     assert found["without_rule"] == []
 

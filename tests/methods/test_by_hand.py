@@ -10,13 +10,14 @@ from tests.methods.varied import VARIED
 from tests.networks import HAND_X, hand_model, hand_transformer, varied_model
 from tests.optional import libraries_of
 
-OF_DETECTORS = {id for id, method in METHODS.items() if method.needs_detections}  # tests/methods/test_drise.py
+OF_OTHERS = {id for id, method in METHODS.items() if method.needs_detections or method.needs_words}
+"""Methods of detectors (tests/methods/test_drise.py), and of decoders (tests/decoders/test_word_attention.py)."""
 
 OF_TRANSFORMERS = {id for id, method in METHODS.items() if method.needs_attention}
 
 
 def test_every_method_has_a_map_computed_by_hand() -> None:
-    assert BY_HAND.keys() == METHODS.keys() - OF_DETECTORS
+    assert BY_HAND.keys() == METHODS.keys() - OF_OTHERS
 
 
 @pytest.mark.parametrize("method", BY_HAND)
@@ -31,7 +32,7 @@ def test_map_by_hand(method: str) -> None:
 
 
 def test_every_method_for_such_a_head_has_a_second_map() -> None:
-    assert VARIED.keys() == METHODS.keys() - {"cam", *OF_TRANSFORMERS, *OF_DETECTORS}  # cam needs a pooled head
+    assert VARIED.keys() == METHODS.keys() - {"cam", *OF_TRANSFORMERS, *OF_OTHERS}  # cam needs a pooled head
 
 
 @pytest.mark.parametrize("method", VARIED)
