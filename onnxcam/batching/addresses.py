@@ -63,16 +63,16 @@ def storage(address: str, kind: type[OnnxcamError] = OnnxcamError) -> Iterator[N
         raise kind(str(_failed(address, error))) from None
 
 
-def read(address: str, offset: int | None = None, size: int | None = None) -> bytes:
-    """Return the bytes of a file, or *size* bytes from *offset*. ImageError where they cannot be read."""
+def read(address: str, offset: int | None = None, size: int | None = None, what: str = "image") -> bytes:
+    """Return the bytes of a file, or *size* bytes from *offset*; ImageError, which names *what*, if that fails."""
     if is_remote(address):
         system, path = filesystem(address)
         with storage(address, ImageError):
             end = None if offset is None or size is None else offset + size
             return bytes(system.cat_file(path, start=offset, end=end))
     if offset is None:
-        return paths.read_bytes(address, ImageError, "image", MAX_BYTES)
-    with paths.opened(address, ImageError) as file:
+        return paths.read_bytes(address, ImageError, what, MAX_BYTES)
+    with paths.opened(address, ImageError, what) as file:
         file.seek(offset)
         return file.read(size if size is not None else -1)
 

@@ -135,7 +135,7 @@ def batch(
             "part_size": count,
             "source": {"pictures": len(found), "sha256": found.digest},
         }
-        writer = PartWriter(store, schema.schema(found.own, identity))
+        writer = PartWriter(store, schema.schema(found.own, identity), job.overlay_suffix)
         _open(store, identity, overwrite)
         run = _BatchRun(found, own, writer, count, progress)
         run.run(explaining, _failed(store) if retry_errors else ())

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from onnxcam.explainer.explanation import Drawing
+from onnxcam.explainer.explanation import EXACT, SUFFIXES, Drawing
 
 __all__ = ["CHUNK", "DONE", "FAILED", "JOB", "READY", "STARTED", "Job"]
 
@@ -37,6 +37,12 @@ class Job:
     overlays: Drawing | None = None
     maps: str = "raw"
     threads: tuple[int, int] = (1, 1)
+
+    @property
+    def overlay_suffix(self) -> str:
+        """The suffix of the files of overlays."""
+        drawing: Drawing = {**EXACT, **(self.overlays or {})}
+        return SUFFIXES[drawing["format"]]
 
     def on(self, cpus: int) -> Job:
         """Return this job with as many threads as *cpus* processors have use for."""

@@ -55,7 +55,7 @@ def _parsed(name: str) -> pa.Table:
     from pyarrow import csv, json, parquet
 
     ending = PurePosixPath(name).suffix.lower()
-    source = pa.BufferReader(read(name))
+    source = pa.BufferReader(read(name, what="manifest"))
     if not source.size():
         raise ImageError(f"{in_message(name)}: the manifest is empty")
     readers: dict[str, Any] = {

@@ -33,10 +33,17 @@ class BatchPart:
 
 @dataclass(frozen=True)
 class PartWriter:
-    """Writes parts to *store* in the schema *schema*. Writing one twice changes nothing."""
+    """Writes parts to *store* in the schema *schema*. Writing one twice changes nothing.
+
+    Attributes:
+        store: The folder of the batch.
+        schema: Columns of the rows.
+        suffix: That of the files of overlays.
+    """
 
     store: Store
     schema: pa.Schema
+    suffix: str
 
     def write(self, part: BatchPart, found: Mapping[int, PictureRows]) -> None:
         """Write the rows *found*, by the numbers of the pictures, and their overlays."""
@@ -52,7 +59,6 @@ class PartWriter:
         data = found[picture.number][1].get(at)
         if data is None:
             return {}
-        ending = ".jpg" if data[:2] == b"\xff\xd8" else ".png" if data[:4] == b"\x89PNG" else ".webp"
-        name = f"overlays/{picture.number:09d}-{at}{ending}"
+        name = f"overlays/{picture.number:09d}-{at}{self.suffix}"
         self.store.put(name, data)
         return {"overlay": name}

@@ -68,7 +68,7 @@ class PartActor:
         if self._supervisor is None:
             self._supervisor = self._start()
         found = self._supervisor.explain(part.pictures)
-        PartWriter(open_store(self._address), self._rows).write(part, found)
+        PartWriter(open_store(self._address), self._rows, self._job.overlay_suffix).write(part, found)
 
     def _start(self) -> Supervisor:
         """Return a process that explains as the others do, where the results are in sight."""

@@ -25,6 +25,7 @@ __all__ = [
     "GREEN",
     "MAPS",
     "SMALL",
+    "SUFFIXES",
     "WHITE",
     "Drawing",
     "Explanation",
@@ -76,7 +77,7 @@ EXACT: Drawing = {
 SMALL: Drawing = {**EXACT, "maps": "overlay", "format": "jpeg"}
 """What commands write by default."""
 
-_SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
+SUFFIXES = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}
 
 
 class _Computed:
@@ -232,7 +233,7 @@ class Explanation:
         elif maps == "all" and self.affine is not None:
             found["map"] = f"{start}-map.nii.gz", volume.encode(self.map, self.affine)
         if maps != "raw":
-            name = f"{start}-overlay{_SUFFIXES[chosen['format']]}"
+            name = f"{start}-overlay{SUFFIXES[chosen['format']]}"
             drawn = self.overlay(chosen["alpha"], chosen["colormap"], chosen["boxes"])
             found["overlay"] = name, pictures.encode(drawn, Path(name), chosen["quality"])
         return found

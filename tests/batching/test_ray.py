@@ -7,8 +7,9 @@ import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -194,6 +195,45 @@ def test_ray_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(EngineError, match=r"the engine ray needs Ray Data \(.*\); pip install 'onnxcam\[ray\]'"):
         batch(SHAPES, "photos", "out", engine="ray")
+
+
+def failing(error: Exception) -> Callable[..., Any]:
+    def act(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return act
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("here:1", r"no Ray cluster at here:1 \(refused\); check the address, and the versions of Ray"),
+        (None, r"Ray does not start on this machine \(refused\); check the address, and the versions of Ray"),
+    ],
+)
+def test_a_cluster_that_is_not_there(address: str | None, message: str) -> None:
+    with pytest.raises(EngineError, match=message):
+        ray_engine._connect(SimpleNamespace(init=failing(RuntimeError("refused"))), address)
+
+
+def engine(error: Exception) -> ray_engine.RayEngine:
+    """An engine over a Ray that fails with *error*."""
+    found = ray_engine.RayEngine.__new__(ray_engine.RayEngine)
+    task = SimpleNamespace(remote=lambda *_: None)
+    kinds = SimpleNamespace(GetTimeoutError=TimeoutError, RayError=RuntimeError)
+    found._ray = SimpleNamespace(remote=lambda **_: lambda _: task, get=failing(error), exceptions=kinds)
+    found._cpus, found._gpus, found._job = 1, 0.0, Job({})
+    return found
+
+
+def test_errors_of_ray() -> None:
+    with pytest.raises(EngineError, match="no explainer was ready on the Ray cluster after 1800 s; look with `ray sta"):
+        engine(TimeoutError())._first_identity()
+    with pytest.raises(EngineError, match=r"Ray failed \(RuntimeError: lost\); look at its logs, and whether onnxcam"):
+        engine(RuntimeError("lost"))._first_identity()
+    made = SimpleNamespace(iter_rows=failing(RuntimeError("lost")))
+    with pytest.raises(IncompleteError, match=r"Ray ended the run \(RuntimeError: lost\); repeat the command, which"):
+        list(engine(RuntimeError())._rows(made))
 
 
 DRIVER = f"""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
+import sys
 import tarfile
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from onnxcam.batching.addresses import read
+from onnxcam.batching import schema, worker
+from onnxcam.batching.addresses import read, storage
+from onnxcam.batching.manifests import read_manifest
 from onnxcam.batching.sources import Picture, read_source
-from onnxcam.errors import ImageError, OnnxcamError
+from onnxcam.errors import ImageError, OnnxcamError, OutputError
 from onnxcam.shards import Shard
 from tests.batching.pictures import folder, table
 
@@ -131,6 +136,13 @@ def test_what_is_refused() -> None:
     Path("list.parquet").write_bytes(b"PAR1xxxxPAR1")
     refused("list.parquet: the manifest cannot be read", "list.parquet")
     refused("none.csv: no such file; check the name", "none.csv")
+    Path("list.csv").write_text("path\n")
+    refused("list.csv: there is no picture in it", "list.csv")
+    Path("folder.csv").mkdir()
+    with pytest.raises(ImageError, match=r"folder.csv: is a folder, not a manifest; name a file in it"):
+        read_manifest("folder.csv")
+    with pytest.raises(OutputError, match="the manifest's column score has the name of a column of the results; renam"):
+        schema.schema(pa.schema([("score", pa.int32())]), {})
     with pytest.raises(ImageError, match="no picture is named"):
         read_source([])
 
@@ -149,6 +161,36 @@ def test_addresses_without_a_driver_are_no_folders(monkeypatch: pytest.MonkeyPat
     monkeypatch.undo()
     refused("nope://bucket/x: no storage is known for nope://; fsspec knows s3://", "nope://bucket/x")
     assert not Path("gs:").exists()
+
+
+def test_errors_of_a_storage() -> None:
+    message = r"s3://b/x: no permission \(denied\); check the credentials"
+    with pytest.raises(ImageError, match=message), storage("s3://b/x", ImageError):
+        raise PermissionError("denied")
+    message = r"s3://b/x: the storage fails \(OSError: slow\); check address and credentials"
+    with pytest.raises(OnnxcamError, match=message), storage("s3://b/x"):
+        raise OSError("slow")
+    with pytest.raises(ImageError, match=r"s3://b/v\.nii: volumes are read from files of this machine; copy it"):
+        worker._local(Picture(0, "v.nii", "s3://b/v.nii"))
+
+
+@pytest.mark.parametrize(
+    ("room", "module", "message"),
+    [
+        ("batching", "pyarrow", r"batch needs PyArrow and fsspec \(.*pyarrow.*\); pip install 'onnxcam\[batch\]'"),
+        ("batching", "fsspec", r"batch needs PyArrow and fsspec \(.*fsspec.*\); pip install 'onnxcam\[batch\]'"),
+        (
+            "auditing",
+            "sklearn",
+            r"audit needs PyArrow and scikit-learn \(.*\); pip install 'onnxcam\[audit\]'",
+        ),
+    ],
+)
+def test_packages_that_are_not_installed(room: str, module: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.import_module(f"onnxcam.{room}")
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(OutputError, match=message):
+        importlib.reload(found)
 
 
 def test_other_storage() -> None:
