@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.methods.layer_relevance import as_matrix, split
-from tests.methods.transformers import Transformer, attnlrp_of_transformer, legrad
+from tests.methods.transformers import Transformer, attnlrp_of_transformer, chefer, grad_eclip, legrad, rollout
 from tests.optional import torch
 
 nn, F = torch.nn, torch.nn.functional
@@ -511,6 +511,9 @@ REPLICAS: dict[str, Callable] = {
     ),
     "refined-layercam": partial(of_stages, cam=smooth_layercam),
     "legrad": legrad,
+    "chefer": chefer,
+    "rollout": rollout,
+    "grad-eclip": grad_eclip,
     "eigencam": lambda net, x, target: eigen(net.features(x).detach(), lambda projection, _: (projection**3).sum()),
     "eigengradcam": eigengradcam,
     "kpcacam": kpcacam,
