@@ -14,7 +14,7 @@ from onnxcam.methods.context import MapContext
 from onnxcam.structure.layer import ancestors
 from onnxcam.structure.layout import TokenLayout
 
-TINY = 1e-9
+_TINY = 1e-9
 
 __all__ = ["chefer", "grad_eclip", "legrad", "rollout"]
 
@@ -175,7 +175,7 @@ def grad_eclip(context: MapContext) -> ir.Value:
     cosine = op.Div(_over_heads(context, scores.outputs[0]), op.Unsqueeze(lengths, [1]))  # |q| cancels below
     cells = [layout.offset], [layout.end], [2]
     low, high = (reduce(op.Slice(cosine, *cells), [2], keepdims=1) for reduce in (op.ReduceMin, op.ReduceMax))
-    weights = op.Div(op.Sub(cosine, low), op.Max(op.Sub(high, low), TINY))
+    weights = op.Div(op.Sub(cosine, low), op.Max(op.Sub(high, low), _TINY))
     maps = op.ReduceSum(op.Mul(weights, _over_heads(context, g)), [1], keepdims=0)
     return context.positive(_at_cells(op, maps, layout))
 

@@ -24,7 +24,7 @@ from onnxcam.structure.layer import ancestors
 from onnxcam.structure.layout import TokenLayout
 from onnxcam.structure.propagate import layouts
 
-__all__ = ["AttentionBlock", "attention_blocks", "probability_gradients", "read_tokens"]
+__all__ = ["AttentionBlock", "AttentionProduct", "attention_blocks", "probability_gradients", "read_tokens"]
 
 _FUSED = frozenset(
     (
