@@ -26,6 +26,10 @@ def scaled(x: np.ndarray) -> np.ndarray:
     return (x - x.min()) / (x.max() - x.min())
 
 
+# Of hand_transformer: A_ij = softmax_j(x_i x_j), and the score is the mean of four tokens times 2.
+TOKENS = np.array([1, -2, 3, -4])
+ATTENTION = np.exp(np.outer(TOKENS, TOKENS))
+ATTENTION /= ATTENTION.sum(1, keepdims=True)
 P_TOP = 1 / (1 + np.exp(4))
 ALPHA = 1 / (1 + np.exp(-35 / 12))
 BETA = 1 / (1 + np.exp(-35 / 48))
@@ -63,6 +67,9 @@ BY_HAND: dict[str, Any] = {
     "refinecam": [[1 / 3, 0], [1, 0]],  # one stage: gradcam++, scaled to [0, 1]
     "refined-layercam": scaled(SPREAD @ [[0.5, 0], [1.5, 0]] @ SPREAD),  # one stage: layercam, blurred by one cell
     "legrad": [[0.5, 0], [1.5, 0]],  # of hand_transformer: y = 2 mean_i (x_i + Σ_j A_ij x_j), ∂y/∂A_ij = ½ x_j
+    "chefer": (1 + np.maximum(TOKENS / 2 * ATTENTION, 0).sum(0)).reshape(2, 2) / 4,  # R = 1 + E, its mean row
+    "rollout": (1 + ATTENTION.sum(0)).reshape(2, 2) / 8,
+    "grad-eclip": [[1, 0], [3, 0]],  # of Σ_i λ_ij ½ x_j; the cosine is 1 for two tokens of one sign: λ = 1, else 0
     "eigencam": np.array([[-9, 7], [-17, 19]]) / np.sqrt(52),
     "eigengradcam": EIGENGRAD.reshape(2, 2),
     "kpcacam": KERNEL.reshape(2, 2),

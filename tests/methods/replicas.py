@@ -14,7 +14,7 @@ import pytest
 from tests.methods.layer_relevance import as_matrix, split
 from tests.methods.replica_networks import Transformer, input_gradient, layer_gradient, one_by_one, score
 from tests.methods.replicas_of_paths import guided_ig, idgi, sobol, xrai
-from tests.methods.transformers import attnlrp_of_transformer, legrad
+from tests.methods.transformers import attnlrp_of_transformer, chefer, grad_eclip, legrad, rollout
 from tests.optional import torch
 
 F = torch.nn.functional
@@ -450,6 +450,9 @@ REPLICAS: dict[str, Callable] = {
     ),
     "refined-layercam": partial(of_stages, cam=smooth_layercam),
     "legrad": legrad,
+    "chefer": chefer,
+    "rollout": rollout,
+    "grad-eclip": grad_eclip,
     "eigencam": lambda net, x, target: eigen(net.features(x).detach(), lambda projection, _: (projection**3).sum()),
     "eigengradcam": eigengradcam,
     "kpcacam": kpcacam,

@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 
 from onnxcam import Explainer
+from onnxcam.errors import MethodError
 from tests.methods.transformer_forms import FORMS, X, form
 
-METHODS = {"attnlrp": {}, "attnlrp, dense": {"dense": 0.25, "first": "gamma"}}
+METHODS = {
+    "attnlrp": {},
+    "attnlrp, dense": {"dense": 0.25, "first": "gamma"},
+    **{name: {} for name in ("chefer", "rollout", "grad-eclip", "legrad")},
+}
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +26,10 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
 def maps(model) -> dict[str, np.ndarray]:
     found = {}
     for name, settings in METHODS.items():
+        if name == "legrad" and any(node.op_type.startswith("Skip") for node in model.graph.node):
+            with pytest.raises(MethodError, match=r"legrad needs the ends of the blocks, which SkipLayerNormalization"):
+                Explainer(model, method=name)
+            continue
         explainer = Explainer(model, method=name.partition(",")[0], settings=settings)
         found[name] = explainer.attribute(X, target=[1, 2])
     return found

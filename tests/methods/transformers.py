@@ -106,3 +106,59 @@ def attnlrp_of_transformer(net, x, target, first):
         maps.append(split(image.flatten(), w, b, r, first).reshape(image.shape).sum(0))
     net.float()
     return torch.stack(maps).float().clamp(min=0)
+
+
+def attention_of_blocks(net, x, target):
+    """Each block's probabilities [N, heads, T, T], and their gradients."""
+    z, probabilities = net.embedded(x), []
+    for block in net.blocks:
+        a = net.block(block, z)[1]
+        probabilities.append(a)
+        z, _ = net.block(block, z, a)
+    gradients = torch.autograd.grad(net.head(z)[range(len(x)), target].sum(), probabilities)
+    return [a.detach() for a in probabilities], gradients
+
+
+def read_row(net, matrix):
+    """The class token's row, or the mean of all rows, at the nine cells."""
+    row = matrix[:, 0, 1:] if net.class_token else matrix.mean(1)
+    return row.reshape(-1, 3, 3)
+
+
+def chefer(net, x, target):
+    """Equations 5 and 6, matrix by matrix."""
+    relevance = torch.eye(9 + net.class_token).expand(len(x), -1, -1)
+    for a, g in zip(*attention_of_blocks(net, x, target), strict=True):
+        relevance = relevance + (a * g).clamp(min=0).mean(1) @ relevance
+    return read_row(net, relevance)
+
+
+def rollout(net, x, target):
+    """Ã = W V in the paper's words: 0.5 A + 0.5 1, with rows that sum to 1; products from the first block on."""
+    flow = torch.eye(9 + net.class_token).expand(len(x), -1, -1)
+    for a in attention_of_blocks(net, x, target)[0]:
+        mixed = 0.5 * a.mean(1) + 0.5 * torch.eye(a.shape[-1])
+        flow = mixed / mixed.sum(-1, keepdim=True) @ flow
+    return read_row(net, flow)
+
+
+def grad_eclip(net, x, target):
+    """Query by query and key by key: λ Σ_c ∂y/∂o_c v_c, with all heads of o, q, k and v in one vector."""
+    z = net.embedded(x)
+    for block in net.blocks[:-1]:
+        z, _ = net.block(block, z)
+    block, (n, t, width) = net.blocks[-1], z.shape
+    q, k, v = block["qkv"](block["norm1"](z)).detach().chunk(3, -1)
+    a = net.block(block, z)[1]
+    values = v.reshape(n, t, net.heads, -1).transpose(1, 2)
+    o = (a @ values).transpose(1, 2).reshape(n, t, width).detach().requires_grad_()
+    after = z.detach() + block["out"](o)
+    scores = net.head(after + block["mlp"](block["norm2"](after)))
+    (g,) = torch.autograd.grad(scores[range(n), target].sum(), o)
+    cells, out = range(t - 9, t), torch.zeros(n, 9)
+    for image in range(n):
+        for i in [0] if net.class_token else range(t):
+            cosine = torch.stack([nn.functional.cosine_similarity(q[image, i], k[image, j], 0) for j in cells])
+            weight = (cosine - cosine.min()) / (cosine.max() - cosine.min())
+            out[image] += weight * torch.stack([g[image, i] @ v[image, j] for j in cells])
+    return out.clamp(min=0).reshape(n, 3, 3)
