@@ -8,7 +8,7 @@ the gradient of the whole is the sum of the gradients of the tiles.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,11 +16,13 @@ from onnxcam.errors import MethodError
 from onnxcam.explainer.compiled import CompiledExplanation
 from onnxcam.explainer.request import Array, Arrays, ExplanationRequest
 from onnxcam.explainer.runner import Runner
+from onnxcam.explainer.tiled_channels import ChannelSums
 from onnxcam.media.resample import placed, resized
 from onnxcam.media.tiles import Tile
 from onnxcam.metadata.reserved import MAP, SCORE
-from onnxcam.methods.base import NONE, SMOOTH, MethodsWith
+from onnxcam.methods.base import NONE, SMOOTH, GraphMethod, MethodsWith
 from onnxcam.model.stitched import StitchedOutput
+from onnxcam.targets import Goal
 
 __all__ = ["TiledRunner"]
 
@@ -39,14 +41,15 @@ class TiledRunner:
 
     runner: Runner
     stitched: StitchedOutput
+    _sums: dict[int, ChannelSums] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         """Check the method."""
         method, smooth = self.runner.method, self.runner.settings.get(SMOOTH, NONE)
-        if not method.additive:
+        if not (method.additive or method.weights):
             raise MethodError(
                 f"the maps of {method.id} for windows do not add up to the map of the whole; with a window (--window) "
-                f"use --method {', '.join(MethodsWith('additive').ids)}"
+                f"use --method {', '.join(MethodsWith('weights').ids + MethodsWith('additive').ids)}"
             )
         if smooth != NONE:
             raise MethodError(f"smooth={smooth} (--smooth) does not apply with a window (--window); leave one out")
@@ -71,6 +74,8 @@ class TiledRunner:
 
     def _whole(self, request: ExplanationRequest) -> tuple[CompiledExplanation, Arrays]:
         compiled = self.runner.compiled(self.heaviest(request))  # the layer is chosen where the target is
+        if isinstance(self.runner.method, GraphMethod) and self.runner.method.weights is not None:
+            return compiled, self._weighed(request, self._channels(compiled, self.runner.method))
         axes, at_layer = self.stitched.layout.space, self.runner.method.at_layer
         size = [request.tensor.shape[axis] for axis in axes]
         total = np.zeros(size if at_layer else request.tensor.shape[1:], np.float32)
@@ -82,6 +87,36 @@ class TiledRunner:
             tile.add(total, self._at_window(raw, compiled) if at_layer else raw, list(space))
             score += found[SCORE].astype(np.float64)
         return compiled, {MAP: total[None], SCORE: score}
+
+    def _channels(self, compiled: CompiledExplanation, method: GraphMethod) -> ChannelSums:
+        """Return the graphs for the layer of *compiled*; MethodError where there are several layers."""
+        if len(compiled.choices) != 1:
+            raise MethodError(f"with a window (--window) {method.id} explains one layer; name one (--layer)")
+        if id(compiled) not in self._sums:
+            self._sums[id(compiled)] = ChannelSums.build(compiled, method, spin=self.runner.spin)
+        return self._sums[id(compiled)]
+
+    def _weighed(self, request: ExplanationRequest, channels: ChannelSums) -> Arrays:
+        """Return the map and the score of a method that weighs channels: the joined sums of all tiles."""
+        network, axes = self.runner.network, self.stitched.layout.space
+        found = [channels.weigh(part.feeds(network)) for _, part in self._parts(request)]
+        weights = np.asarray(sum(one for one, _ in found))
+        total = np.zeros([request.tensor.shape[axis] for axis in axes], np.float32)
+        space = range(total.ndim)
+        blank = np.zeros(self._cells(request.goals[0]), np.float32)
+        for tile, _ in self.stitched.tiles(request.tensor):
+            part = self._part(request, tile, blank)
+            cells = self._at_window(channels.map(part.feeds(network), weights), channels.sums)
+            tile.add(total, tile.weighed(cells, space), space)
+        positive = total if self.runner.signed else np.maximum(total, 0)
+        return {MAP: positive[None], SCORE: np.array([sum(score for _, score in found)])}
+
+    def _cells(self, goal: Goal) -> list[int]:
+        """Return the shape of the weights of *goal* for one tile."""
+        shape = list(goal.feed.shape)
+        for axis, length in zip(self.stitched.space, self.stitched.cells, strict=True):
+            shape[axis - 1] = length
+        return shape
 
     def _parts(self, request: ExplanationRequest) -> Iterator[tuple[Tile, ExplanationRequest]]:
         """Yield each tile that the score of *request* depends on, and what is explained in it."""

@@ -28,6 +28,7 @@ __all__ = [
     "gradcam_plus_plus",
     "hirescam",
     "layercam",
+    "mean_gradient",
     "shapleycam",
     "summed",
     "weighted",
@@ -70,7 +71,12 @@ def cam(context: MapContext) -> ir.Value:
     return weighted(context, context.op.ReduceSum(context.activation_gradient(), context.space(), keepdims=1))
 
 
-@method("gradcam", at_layer=True, summed=True, pooled=True, gradient_cam=True)
+def mean_gradient(context: MapContext) -> ir.Value:
+    """Return α, [N, K, 1, …]: the mean of ∂_k over all positions."""
+    return context.op.ReduceMean(context.activation_gradient(), context.space(), keepdims=1)
+
+
+@method("gradcam", at_layer=True, summed=True, pooled=True, gradient_cam=True, weights=mean_gradient)
 def gradcam(context: MapContext) -> ir.Value:
     """L = ReLU(Σ_k α_k A_k), α_k the mean of ∂_k over all positions.
 
@@ -79,9 +85,7 @@ def gradcam(context: MapContext) -> ir.Value:
     Example:
         >>> onnxcam.explain("model.onnx", "cat.jpg", method="gradcam", target=281)
     """
-    op = context.op
-    weights = op.ReduceMean(context.activation_gradient(), context.space(), keepdims=1)
-    return context.positive(weighted(context, weights))
+    return context.positive(weighted(context, mean_gradient(context)))
 
 
 @method("gradcam++", at_layer=True, summed=True, pooled=True, gradient_cam=True)

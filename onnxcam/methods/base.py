@@ -86,6 +86,8 @@ class GraphMethod(_MethodEntry):
     """A channel has one weight for the whole layer, from the gradient at all its positions."""
     gradient_cam: bool = False
     """A CAM of the gradient of any score; composite methods build on it."""
+    weights: Emit | None = None
+    """Of a method whose map is ReLU(Σ_k w_k A_k): emits w, [N, K, 1, …], which add up over the parts of a score."""
 
     in_graph = True
     uses_head = False
@@ -123,6 +125,7 @@ class ProcedureMethod(_MethodEntry):
 
     in_graph = False
     summed = blind = pooled = gradient_cam = False
+    weights = None
 
     @property
     def function(self) -> Run:
@@ -179,6 +182,7 @@ def method(
     needs_attention: bool = False,
     additive: bool = False,
     needs_words: bool = False,
+    weights: Emit | None = None,
 ) -> Callable[[Emit], Emit]:
     """Enter the function below, which emits the map, into the registry as method *id*; see `GraphMethod`."""
 
@@ -197,6 +201,7 @@ def method(
             needs_attention=needs_attention,
             additive=additive,
             needs_words=needs_words,
+            weights=weights,
         )
         return function
 

@@ -343,7 +343,8 @@ class ModelDescription:
         spec = self.preprocess or self.names.card.preprocess
         source = "user" if self.preprocess else "card" if spec else "guess"
         other = no_volume(list(self.image.shape or ()), layout.channel)
-        return VolumeModality(layout, dtype, spec, self.warnings.append, source, other)
+        lengths = layout.size(self.image) if self.tiling is None else ()
+        return VolumeModality(layout, dtype, spec, self.warnings.append, source, lengths, other)
 
     @cached_property
     def given_inputs(self) -> dict[str, NDArray[Any]]:

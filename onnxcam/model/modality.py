@@ -183,6 +183,8 @@ class VolumeModality:
     spec: object
     warn: Callable[[str], None]
     source: str = "guess"
+    lengths: tuple[object, ...] = ()
+    """The lengths that the network takes, no number for an open one; empty for any, window by window."""
     other: str = ""
     """What to do with a model of clips of video or of several channels; empty for a model of volumes."""
 
@@ -217,7 +219,11 @@ class VolumeModality:
         return self.read(source).data
 
     def tensor(self, seen: Volume) -> Array:
-        """Scale the voxels; without a given scaling guess it from this volume, and warn."""
+        """Scale the voxels; without a given scaling guess it from this volume, and warn.
+
+        ImageError where the network takes volumes of another size.
+        """
+        self._require_size(seen.data.shape)
         scaling = volume.scaling(self.spec, self.dtype, self.layout.channel)
         if scaling is None:
             scaling = self._guess(seen)
@@ -256,6 +262,15 @@ class VolumeModality:
             cells = placed(place.upright(cells), place.intervals, place.seen, own)
         wanted = size or own
         return np.asarray(cells if cells.shape == wanted else resized(cells, wanted), np.float32)
+
+    def _require_size(self, size: tuple[int, ...]) -> None:
+        if any(isinstance(n, int) and n != own for n, own in zip(self.lengths, size, strict=False)):
+            wanted = [n if isinstance(n, int) else own for n, own in zip(self.lengths, size, strict=True)]
+            takes, own = (" × ".join(map(str, one)) for one in (wanted, size))
+            raise ImageError(
+                f"the model takes volumes of {takes}, and this one is {own}; explain it window by window "
+                f"(--window {','.join(map(str, wanted))}), or resample it"
+            )
 
     def _guess(self, seen: Volume) -> VolumeScaling:
         guessed = volume.guess(seen.data, self.dtype, self.layout.channel)

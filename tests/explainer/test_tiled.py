@@ -15,7 +15,7 @@ from onnx import numpy_helper
 
 from models import world3d
 from onnxcam import Explainer
-from onnxcam.errors import MethodError, ModelError, PreprocessError, TargetError
+from onnxcam.errors import ImageError, MethodError, ModelError, PreprocessError, TargetError
 from onnxcam.media.tiles import Tile
 from onnxcam.targets.kinds import ClassRegion
 from tests import networks
@@ -46,7 +46,7 @@ def alike(a: NDArray[Any], b: NDArray[Any]) -> float:
     return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
-@pytest.mark.parametrize("method", ["gradient", "gradient-x-input", "hirescam", "layercam", "deeplift"])
+@pytest.mark.parametrize("method", ["gradient", "gradient-x-input", "hirescam", "layercam", "gradcam", "deeplift"])
 def test_the_map_of_windows_is_that_of_the_whole(method: str) -> None:
     whole = Explainer(network(*VOLUME.shape), method, preprocess="raw")(VOLUME)
     tiled = Explainer(network(*WINDOW), method, **SMALL)(VOLUME)
@@ -180,13 +180,28 @@ def test_what_windows_do_not_do() -> None:
         (PreprocessError, r"an overlap \(--overlap\) is one of windows; give the window too", {"overlap": 0.5}),
         (
             MethodError,
-            "the maps of eigencam for windows do not add up .* use --method hirescam, ",
+            "the maps of eigencam for windows do not add up .* use --method gradcam, hirescam, ",
             {"window": WINDOW, "method": "eigencam"},
         ),
         (MethodError, r"smooth=eigen \(--smooth\) does not apply with a window", {"window": WINDOW, "smooth": "eigen"}),
     ):
         with pytest.raises(kind, match=message):
             Explainer(model, **{"preprocess": "raw", **options})
+
+
+def test_a_volume_of_another_size_than_the_network_takes() -> None:
+    message = r"takes volumes of 16 × 16 × 16, and this one is 22 × 27 × 20; .* \(--window 16,16,16\), or resample it"
+    with pytest.raises(ImageError, match=message):
+        Explainer(network(*WINDOW), preprocess="raw")(VOLUME)
+
+
+def test_gradcam_of_several_layers_and_signed() -> None:
+    with pytest.raises(MethodError, match=r"with a window \(--window\) gradcam explains one layer; name one"):
+        Explainer(network(*WINDOW), "gradcam", layer="h,a", **SMALL)(VOLUME)
+    whole = Explainer(network(*VOLUME.shape), "gradcam", preprocess="raw", signed=True)(VOLUME)
+    tiled = Explainer(network(*WINDOW), "gradcam", signed=True, **SMALL)(VOLUME)
+    assert tiled.map.min() < 0
+    assert alike(tiled.map, whole.map) > 0.99
 
 
 def test_models_without_an_output_to_join() -> None:
