@@ -607,7 +607,9 @@ def _add_scores(writer: RecordingWriter, manifest: dict[str, Any], picture: dict
     if manifest.get("pair"):  # one number for the second of two classes
         is_probability = manifest["header"]["scores"]["head"] == "sigmoid"
         real = np.concatenate([1 - real, real] if is_probability else [-real / 2, real / 2])
-    writer.add(picture, real, heat, int(chosen))
+    writer.add(
+        picture, real, heat if heat is None or heat.ndim > 1 else heat[None], int(chosen)
+    )  # a signal has one row
 
 
 def _add_outputs(

@@ -229,7 +229,7 @@ class Observer:
     def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
         """Read and preprocess an image or a signal; raise ImageError if it cannot be read."""
         if is_record(self.network, os.fspath(path)):
-            return prepared_record(self.network, path)
+            return prepared_record(self.network.modality, path)
         return self.prepare_decoded(os.fspath(path), *pictures.read_hashed(path, self.network.warn))
 
     def prepare_decoded(self, path: str, picture: NDArray[np.uint8], sha256: str) -> PreparedImage:

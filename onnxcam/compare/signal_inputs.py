@@ -16,6 +16,7 @@ from onnxcam.media import image, signal, signal_plot
 from onnxcam.media.frame import Frame
 from onnxcam.media.image import RgbImage
 from onnxcam.model.description import ModelDescription
+from onnxcam.model.modality import Modality
 
 __all__ = ["drawn_record", "is_record", "prepared_record", "takes_records"]
 
@@ -33,14 +34,14 @@ def is_record(network: ModelDescription, path: str) -> bool:
     return takes_records(network) or not network.modality.decodes(path)
 
 
-def prepared_record(network: ModelDescription, path: str | os.PathLike[str]) -> PreparedImage:
+def prepared_record(modality: Modality, path: str | os.PathLike[str]) -> PreparedImage:
     """Read and scale the signal in a file; ImageError where it does not fit. A signal along time has a height of 1."""
     name = os.fspath(path)
-    seen = network.modality.read(name)
-    width = network.modality.size(seen)[-1]
-    height = network.modality.size(seen)[0] if len(network.modality.size(seen)) == 2 else 1
+    seen = modality.read(name)
+    *rows, width = modality.size(seen)
+    height = rows[0] if rows else 1
     digest = hashlib.sha256(paths.read_bytes(name, ImageError, "signal", image.MAX_BYTES)).hexdigest()
-    return PreparedImage(name, digest, (height, width), network.modality.tensor(seen), Frame(0, 0, width, height))
+    return PreparedImage(name, digest, (height, width), modality.tensor(seen), Frame(0, 0, width, height))
 
 
 def drawn_record(path: str, size: tuple[int, int]) -> RgbImage:

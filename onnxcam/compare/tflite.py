@@ -17,12 +17,17 @@ from onnxcam.compare.device_runner import digest
 from onnxcam.compare.observer import Observer, PreparedImage, class_of, prepared_image
 from onnxcam.compare.outcome import ModelInfo, Outcome, Prediction
 from onnxcam.compare.recording_files import NO_MAPS
+from onnxcam.compare.signal_inputs import prepared_record
 from onnxcam.compare.tasks.classification import ClassObservation, ClassScores, class_map, class_target
 from onnxcam.compare.tasks.observation import Wanted
 from onnxcam.errors import ConversionError, GradientError, ImageError, ModelError
 from onnxcam.media import image as pictures
+from onnxcam.media.image_files import OF_NUMBERS
 from onnxcam.metadata import labels as labelling
-from onnxcam.preprocess import Spec, TensorSpec, layout_of
+from onnxcam.model.signal_modality import SCALINGS, SignalModality
+from onnxcam.model.signals import SignalInput
+from onnxcam.preprocess import Preprocess, Spec, TensorSpec, layout_of
+from onnxcam.structure.layout import GridLayout
 from onnxcam.targets.scores import TOP, are_exclusive, to_probabilities
 from onnxcam.text import first_line
 from onnxcam.tflite_runtime import find_runtime
@@ -44,13 +49,18 @@ class TFLiteObserver:
         self, path: Path, method: str, layer: str | None, preprocess: Spec | None, labels: Any, settings: Any
     ) -> None:
         self.interpreter = Interpreter(path)
-        found = preparing.resolve(preprocess, self.interpreter.spec, path=path)
-        self._how, self._source = found.preprocess, found.source
-        self.warnings: list[str] = list(found.warnings)
+        self.warnings: list[str] = []
+        self._records = self._modality(preprocess)
+        self._how: Preprocess | None = None
+        if len(self.interpreter.shape) == 4:
+            found = preparing.resolve(preprocess, self.interpreter.spec, path=path)
+            self._how, self._source = found.preprocess, found.source
+            self.warnings += found.warnings
         self.class_names = labelling.resolve(labels, self.interpreter.classes, path=path)
         self._maps, self._why = None, ""
         try:
-            self._maps = Observer(_converted(path), method, layer, self._how, self.class_names, "cpu", settings)
+            how = self._how or preprocess
+            self._maps = Observer(_converted(path), method, layer, how, self.class_names, "cpu", settings)
             self.warnings.append(
                 "the maps come from the file converted to ONNX, as the interpreter has no gradients; the scores come "
                 "from the interpreter"
@@ -59,15 +69,28 @@ class TFLiteObserver:
             self._why = f"the file cannot be converted: {error}"
             self.warnings.append(f"scores only, no maps: {error}")
 
+    def _modality(self, preprocess: Spec | None) -> SignalModality:
+        """Return how signals, or grids of features, become the input."""
+        seen = self.interpreter
+        if len(seen.shape) == 4:
+            last = seen.spec.layout == "nhwc"
+            layout = GridLayout(3, (1, 2)) if last else GridLayout(1, (2, 3))
+        else:
+            layout = GridLayout(2, (1,)) if (seen.shape[2] or 0) < (seen.shape[1] or 0) else GridLayout(1, (2,))
+        spec = preprocess if preprocess in SCALINGS or len(seen.shape) == 3 else None
+        source = "guess" if spec is None else "user"
+        warn = self.warnings.append
+        return SignalModality(SignalInput(layout, seen.shape), seen.dtype, seen.input_units, spec, warn, source)
+
     @property
     def info(self) -> ModelInfo:
         """Description of the model for reports."""
         seen = self.interpreter
         method = NO_MAPS if self._maps is None else self._maps.method
         layer = None if self._maps is None else self._maps.info.layer
-        return ModelInfo(
-            str(seen.path), digest(seen.path), seen.kind, method, layer, str(self._how), seen.name, self._source
-        )
+        known = self._records.reading
+        how, source = (known.value, known.source) if self._how is None else (str(self._how), self._source)
+        return ModelInfo(str(seen.path), digest(seen.path), seen.kind, method, layer, how, seen.name, source)
 
     @property
     def meaning(self) -> dict[str, Any]:
@@ -94,7 +117,9 @@ class TFLiteObserver:
         return class_of(target, self.interpreter.classes, self.class_names)
 
     def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
-        """Read and preprocess an image; raise ImageError if it cannot be read."""
+        """Read and preprocess an image or a signal; raise ImageError if it cannot be read."""
+        if self._how is None or os.fspath(path).lower().endswith(OF_NUMBERS):
+            return prepared_record(self._records, path)
         return prepared_image(self._how, os.fspath(path), *pictures.read_hashed(path))
 
     def outcomes(
@@ -153,19 +178,32 @@ class Interpreter:
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"'{path}' is no TFLite model that runs: {first_line(error)}") from None
-        self._input = self._only(self._interpreter.get_input_details(), 4, "takes", "one image")
+        self._input = self._only(self._interpreter.get_input_details(), 4, "takes", "one image or signal")
         self._output = self._only(self._interpreter.get_output_details(), 2, "gives", "one vector of class scores")
         self.classes = int(self._output["shape"][-1])
 
     @property
     def spec(self) -> TensorSpec:
         """Specification of the input tensor, with the quantisation in the file."""
+        return TensorSpec(self._input["name"], self.dtype, self.shape, layout_of(self.shape), self.input_units)
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Shape of the input; None for open lengths."""
         signature = self._input["shape_signature"]
         lengths = signature if len(signature) else self._input["shape"]
-        shape = tuple(int(length) if length > 0 else None for length in lengths)
+        return tuple(int(length) if length > 0 else None for length in lengths)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the input."""
+        return np.dtype(self._input["dtype"])
+
+    @property
+    def input_units(self) -> tuple[float, int] | None:
+        """Scale and zero point of the input; None for floats, and for integers without known units."""
         scale, zero = self._input["quantization"]
-        units = (float(scale), int(zero)) if scale else None
-        return TensorSpec(self._input["name"], np.dtype(self._input["dtype"]), shape, layout_of(shape), units)
+        return (float(scale), int(zero)) if scale else None
 
     @property
     def units(self) -> tuple[float, int] | None:
@@ -203,6 +241,10 @@ class Interpreter:
                 self._interpreter.allocate_tensors()
             except (ValueError, RuntimeError):
                 wanted = [int(length) for length in self._input["shape"]]
+                if len(wanted) == 3:
+                    raise ImageError(
+                        f"the signal became {list(tensor.shape)}, but '{self.path}' takes {wanted}"
+                    ) from None
                 raise ImageError(
                     f"the image became a tensor {list(tensor.shape)}, but '{self.path}' takes {wanted}; "
                     f"add crop={wanted[1]}x{wanted[2]} to the preprocessing"
@@ -218,7 +260,7 @@ class Interpreter:
         """Return the only tensor in *details*; raise ModelError unless it has *rank* (axes of length 1 ignored)."""
         if len(details) == 1:
             long = [length for length in details[0]["shape"][1:] if length != 1]
-            if len(details[0]["shape"]) == 4 if rank == 4 else len(long) <= 1:
+            if len(details[0]["shape"]) in (3, 4) if rank == 4 else len(long) <= 1:
                 return details[0]
         shapes = ", ".join(f"{one['name']!r} {list(map(int, one['shape']))}" for one in details)
         raise ModelError(f"'{self.path}' {verb} {shapes}; recordings are of classifiers, with {wanted}")

@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from onnxcam.graph.infer import no_numbers
 from onnxcam.model.unbatched import reshaping
+from onnxcam.structure.channel_axis import last_by_use
 
 __all__ = ["add_channel_axis", "remove_channel_axis"]
 
@@ -49,6 +50,7 @@ def _adds_channels(value: ir.Value, node: ir.Node) -> bool:
         and len(shape) in (2, 3)
         and list(made)[1:] == [1, *shape[1:]]
         and any(n != 1 for n in shape[1:])
+        and (len(shape) == 2 or last_by_use(node.outputs[0]) is False)
     )
 
 

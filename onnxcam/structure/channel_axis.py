@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from onnxcam.graph.operators import Trait, operators
 
-__all__ = ["FEW", "channels_last"]
+__all__ = ["FEW", "channels_last", "last_by_use"]
 
 FEW = (1, 3, 4)
 """The numbers of channels of an image."""
@@ -17,7 +17,7 @@ FEW = (1, 3, 4)
 
 def channels_last(image: ir.Value) -> bool:
     """Return whether the channels of the input *image*, of rank 3 or more, come last: by its use, else by lengths."""
-    last = _last_by_use(image)
+    last = last_by_use(image)
     return _last_by_length(list(image.shape or ())[1:]) if last is None else last
 
 
@@ -31,8 +31,11 @@ def _last_by_length(lengths: Sequence[Any]) -> bool:
     return known and all(lengths[-1] < length for length in lengths[:-1])
 
 
-def _last_by_use(image: ir.Value) -> bool | None:
-    """Whether channels come last, by the first transpose or convolution behind pointwise operators; None if unknown."""
+def last_by_use(image: ir.Value) -> bool | None:
+    """Return whether channels come last, by the first transpose or convolution behind pointwise operators.
+
+    None where neither is found.
+    """
     if image.shape is None:
         return None
     rank = len(image.shape)

@@ -8,7 +8,9 @@ import onnx
 import pytest
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
+from onnxcam.compare.observer import Observer
 from onnxcam.compare.report.panel import panel
+from onnxcam.compare.tflite import TFLiteObserver
 from onnxcam.compare.validate import validate
 from onnxcam.errors import MetricError
 from onnxcam.explainer.explainer import Explainer
@@ -71,3 +73,36 @@ def test_volumes_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", step(25))
     with pytest.raises(MetricError, match=r"only models of images and signals can be compared; .* network of volumes"):
         validate(task("volumes").path, task("volumes").path, tmp_path / "x.npy")
+
+
+def test_a_recording_of_a_pack_has_one_row_for_a_signal(tmp_path: Path) -> None:
+    onnx.save(network("nct"), tmp_path / "net.onnx")
+    np.save(tmp_path / "x.npy", step(25))
+    observer = Observer(tmp_path / "net.onnx", preprocess="raw", method="gradcam")
+    (outcome,) = observer.outcomes([observer.prepare(tmp_path / "x.npy")])
+    assert outcome.size == (1, 40)
+    assert outcome.maps[0].map is not None
+    assert outcome.maps[0].map.shape == (1, 40)
+
+
+@pytest.mark.slow
+def test_an_int8_tflite_network_of_signals(tmp_path: Path) -> None:
+    tf = pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
+    layers = tf.keras.layers
+    net = tf.keras.Sequential([tf.keras.Input((40, 2)), layers.Conv1D(4, 3, padding="same", activation="relu")])
+    net.add(layers.GlobalAveragePooling1D())
+    net.add(layers.Dense(2))
+    made = tf.lite.TFLiteConverter.from_keras_model(net)
+    made.optimizations = [tf.lite.Optimize.DEFAULT]
+    made.representative_dataset = lambda: ([step(at).T[None]] for at in range(5, 30))
+    made.inference_input_type = made.inference_output_type = tf.int8
+    (tmp_path / "net.tflite").write_bytes(made.convert())
+    np.save(tmp_path / "x.npy", step(25))
+    observer = TFLiteObserver(tmp_path / "net.tflite", "gradcam", None, "raw", None, {})
+    prepared = observer.prepare(tmp_path / "x.npy")
+    assert (prepared.tensor.shape, prepared.tensor.dtype) == ((1, 40, 2), np.int8)
+    (outcome,) = observer.outcomes([prepared])
+    assert outcome.maps[0].map is not None
+    assert outcome.maps[0].map.shape == (1, 40)
+    assert observer.info.preprocess == "raw"

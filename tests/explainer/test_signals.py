@@ -33,6 +33,13 @@ FORMS = {
         "[2, 2, 1, 3]",
         "[0, 1, 0, 1]",
     ),
+    "lite": (
+        "[n, 40, 2]",
+        "ax = Constant<value_ints = [1]>()\nu = Unsqueeze(x, ax)\nt = Transpose<perm = [0, 3, 1, 2]>(u)",
+        "t",
+        "[2, 2, 1, 3]",
+        "[0, 1, 0, 1]",
+    ),
     "nt": ("[n, 40]", "ax = Constant<value_ints = [1]>()\nu = Unsqueeze(x, ax)", "u", "[2, 1, 3]", "[1, 1]"),
     "open": ("[n, 2, t]", "", "x", "[2, 2, 3]", "[1, 1]"),
 }
@@ -84,7 +91,7 @@ def test_the_gradient_is_that_of_the_mean_of_rises(form: str) -> None:
     rises = (padded[2:] - padded[:-2] > 0) / T  # d mean(relu(x[t+1] - x[t-1])) / d of it
     wanted = np.pad(rises, 1)[:-2] - np.pad(rises, 1)[2:]
     raw = np.squeeze(found.raw)
-    raw = raw.T if form in ("ntc", "keras") else raw
+    raw = raw.T if form in ("ntc", "keras", "lite") else raw
     np.testing.assert_allclose(raw, np.broadcast_to(wanted, raw.shape), atol=1e-6)
 
 
@@ -98,7 +105,7 @@ def test_every_method_that_explains_a_vector_explains_a_signal(method: str) -> N
 def test_layouts() -> None:
     layouts = {form: Explainer(network(form)).network.layout for form in FORMS}
     assert layouts["nct"] == layouts["open"] == layouts["nt"] == GridLayout(1, (2,))
-    assert layouts["ntc"] == layouts["keras"] == GridLayout(2, (1,))
+    assert layouts["ntc"] == layouts["keras"] == layouts["lite"] == GridLayout(2, (1,))
     assert layouts["n1ct"] == GridLayout(1, (2, 3))
 
 
