@@ -26,6 +26,7 @@ from onnxcam.targets import Aim, Scores, Task
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.descriptions import Descriptions
 from onnxcam.targets.detection import Detections
+from onnxcam.text_towers import TextTower
 
 __all__ = ["TRIED", "ModelReport", "Row", "survey"]
 
@@ -104,6 +105,10 @@ def _survey(path: str | os.PathLike[str]) -> ModelReport:
         _inspect_methods(found, description, prepared)
     except OnnxcamError as error:
         found.warnings.append(str(error))
+        found.inputs = found.inputs or [_tensor(value) for value in model.graph.inputs]
+        found.outputs = found.outputs or [_tensor(value) for value in model.graph.outputs]
+        tower = TextTower.of(path, model, None, "cpu")
+        found.reading = found.reading or ([] if tower is None else tower.reading)
         found.methods = dict.fromkeys(METHODS, "see the warning")
     return found
 

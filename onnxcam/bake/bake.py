@@ -63,6 +63,8 @@ def bake(
     threshold: float | str | None = None,
     opset: int | None = None,
     size: tuple[int, int] | None = None,
+    text_model: str | os.PathLike[str] | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Baked:
     """Write *model* with its explanation inside to *path*.
@@ -91,6 +93,9 @@ def bake(
         opset: Older opset to write, for an older runtime.
         size: Height and width to which an open input is fixed. None leaves it open; a detector takes the size of the
             preprocessing.
+        text_model: The text tower for a target such as ``like="a dog"``, as for `Explainer`. The text's embedding is
+            baked, not the tower.
+        tokenizer: As for `Explainer`.
         overwrite: Also replace a file that onnxcam did not write.
 
     Raises:
@@ -106,7 +111,7 @@ def bake(
     if overlay and not inside:
         raise PreprocessError("the overlay lies over the image: bake the preprocessing too, inside=True")
     with building():
-        network = _described_model(model, preprocess, labels, size)
+        network = _described_model(model, preprocess, labels, size, text_model, tokenizer)
         subject = network.open()
         chosen = find_method(_one_pass_default(network) if method == AUTO else method)
         own = _require_one_pass(chosen.id, settings)
@@ -140,10 +145,15 @@ def _layer_of(plan: BakePlan, layer: str | None) -> str | None:
 
 
 def _described_model(
-    model: ModelLike, preprocess: Spec | None, labels: Any, size: tuple[int, int] | None
+    model: ModelLike,
+    preprocess: Spec | None,
+    labels: Any,
+    size: tuple[int, int] | None,
+    text_model: str | os.PathLike[str] | None,
+    tokenizer: str | os.PathLike[str] | None,
 ) -> ModelDescription:
     """Describe *model*, fixed to *size*. A detector of an open size is fixed to the one of its preprocessing."""
-    network = ModelDescription(model, "cpu", preprocess, labels, size=size)
+    network = ModelDescription(model, "cpu", preprocess, labels, size=size, text_model=text_model, tokenizer=tokenizer)
     layout, is_detector = network.layout, isinstance(network.task, Detections)
     if layout is None or not is_detector or all(isinstance(length, int) for length in layout.size(network.image)):
         return network

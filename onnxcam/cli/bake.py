@@ -68,6 +68,8 @@ def command(
             show_default=False,
         ),
     ] = None,
+    text_model: options.TextModelOption = None,
+    tokenizer: options.TokenizerOption = None,
     opset: options.OpsetOption = None,
     operators: Annotated[
         Path | None,
@@ -103,6 +105,8 @@ def command(
         threshold=threshold,
         opset=opset,
         size=input_size,
+        text_model=text_model,
+        tokenizer=tokenizer,
         overwrite=overwrite,
     )
     if operators is not None:

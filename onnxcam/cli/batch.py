@@ -77,6 +77,8 @@ def command(
     scores: options.ScoresOutputOption = None,
     boxes_output: options.BoxesOutputOption = None,
     letters: options.LettersOption = None,
+    text_model: options.TextModelOption = None,
+    tokenizer: options.TokenizerOption = None,
     provider: options.ProviderOption = "auto",
     signed: Annotated[bool, typer.Option("--signed", help="Keep negative evidence.")] = False,
     picture_timeout: Annotated[
@@ -137,6 +139,8 @@ def command(
         scores_output=scores,
         boxes_output=boxes_output,
         letters=letters,
+        text_model=text_model,
+        tokenizer=tokenizer,
     )
     show.json(asdict(summary)) if as_json else show.batch(summary, output)
     if summary.rows == summary.errors:

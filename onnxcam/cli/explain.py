@@ -30,7 +30,7 @@ def command(
             "--target",
             "-t",
             help="What to explain: a class index, a label, top, 281-285, 'not 281', detection=0, box=x1,y1,x2,y2, "
-            "class=dog, text=AB12, like=FILE, … (docs/targets.md); repeatable.",
+            'class=dog, text=AB12, like=FILE, like="a dog", … (docs/targets.md); repeatable.',
             show_default=False,
         ),
     ] = None,
@@ -58,8 +58,9 @@ def command(
     letters: options.LettersOption = None,
     part: parts.PartsOption = None,
     prompt: parts.PromptOption = None,
-    tokenizer: parts.TokenizerOption = None,
     image_token: parts.ImageTokenOption = None,
+    text_model: options.TextModelOption = None,
+    tokenizer: options.TokenizerOption = None,
     provider: options.ProviderOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print manifest.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("onnxcam-out"),
@@ -139,6 +140,8 @@ def command(
         scores_output=scores,
         boxes_output=boxes_output,
         letters=letters,
+        text_model=text_model,
+        tokenizer=tokenizer if isinstance(source, Path) else None,  # a decoder has its own
         progress=show.passes,
         spin=len(names) == 1,
         cache=cache,

@@ -144,6 +144,25 @@ LettersOption = Annotated[
     typer.Option("--letters", help="Letters of a text recogniser, in order, or a file of them.", show_default=False),
 ]
 
+TextModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--text-model",
+        help='Text tower (.onnx) that belongs to an image tower, for targets such as like="a dog" (docs/words.md). '
+        "Default: the model itself, if it holds both.",
+        show_default=False,
+    ),
+]
+TokenizerOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--tokenizer",
+        help="Tokenizer of the text tower or decoder: tokenizer.json, or vocab.json beside merges.txt. Default: found "
+        "beside it.",
+        show_default=False,
+    ),
+]
+
 
 def pairs(words: Sequence[str] | None, option: str = "--set", example: str = "samples=50") -> dict[str, str]:
     """Return ``name=value`` *words* as a dict; raise a usage error for any other word."""

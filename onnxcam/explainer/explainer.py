@@ -85,6 +85,10 @@ class Explainer(FixedArguments):
             processor.
         cache: A folder that keeps the graphs of model files from one start to the next (docs/explain.md); None keeps
             none. *model* is then a path.
+        text_model: The text tower of an image tower (CLIP, SigLIP), an ``.onnx`` file, for targets such as
+            ``like="a dog"`` (docs/words.md); None: the model itself, if it holds both.
+        tokenizer: The tokenizer of the text tower, a ``tokenizer.json``, a ``vocab.json`` with its ``merges.txt``, or
+            their folder; None: the one beside the tower.
 
     Raises:
         OnnxcamError: a message of one line says what is wrong (see `onnxcam.errors`).
@@ -114,6 +118,8 @@ class Explainer(FixedArguments):
     features: bool = False
     spin: bool = True
     cache: str | os.PathLike[str] | None = None
+    text_model: str | os.PathLike[str] | None = None
+    tokenizer: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         self.settings, self.inputs = MappingProxyType(dict(self.settings)), MappingProxyType(dict(self.inputs))
@@ -121,7 +127,9 @@ class Explainer(FixedArguments):
         if self.method != AUTO:
             find_method(self.method)  # before the model is read
         about = self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs, self._said()
-        self.network = ModelDescription(*about, cache=self._graph_cache())
+        self.network = ModelDescription(
+            *about, cache=self._graph_cache(), text_model=self.text_model, tokenizer=self.tokenizer
+        )
         self.method = self._default_method() if self.method == AUTO else self.method
         method = find_method(self.method)
         smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}

@@ -41,6 +41,8 @@ class Options(TypedDict, total=False):
     features: bool
     spin: bool
     cache: str | os.PathLike[str] | None
+    text_model: str | os.PathLike[str] | None
+    tokenizer: str | os.PathLike[str] | None
 
 
 class FixedArguments:

@@ -200,7 +200,8 @@ class Runner:
         groups: dict[Any, tuple[CompiledExplanation, list[int]]] = {}
         for row, goal in enumerate(request.goals):
             compiled = self._for(request, row)
-            groups.setdefault((id(compiled), np.shape(goal.feed)), (compiled, []))[1].append(row)
+            shapes = np.shape(goal.feed), *(np.shape(x) for x in goal.inputs.values())
+            groups.setdefault((id(compiled), shapes), (compiled, []))[1].append(row)
         return list(groups.values())
 
     def _for(self, request: ExplanationRequest, row: int) -> CompiledExplanation:

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from onnxcam import preprocess as preprocessing
 from onnxcam.engine import Session, time_limit
-from onnxcam.errors import ImageError, MethodError, ModelError, OnnxcamError, PreprocessError
+from onnxcam.errors import ImageError, MethodError, ModelError, OnnxcamError, PreprocessError, TargetError
 from onnxcam.graph.cache import GraphCache
 from onnxcam.graph.io import ModelLike, all_tensors, building
 from onnxcam.media import image as images
 from onnxcam.metadata.labels import ClassNames
 from onnxcam.metadata.prompting import Prompting
 from onnxcam.metadata.reading import Part
+from onnxcam.metadata.reserved import load_bare
 from onnxcam.model import inputs as other_inputs
 from onnxcam.model import probes
 from onnxcam.model.inputs import InputValue
@@ -37,8 +38,11 @@ from onnxcam.structure.layout import GridLayout, Layout, may_be_image, picture_l
 from onnxcam.structure.place import Place
 from onnxcam.targets import Evidence, Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classification import Classes
+from onnxcam.targets.embedding import Embedding
 from onnxcam.targets.evidence import OPEN_LENGTH
+from onnxcam.targets.kinds import Like
 from onnxcam.targets.scores import is_no_probability, real_scores
+from onnxcam.text_towers import TextTower
 
 __all__ = ["ModelDescription"]
 
@@ -56,6 +60,8 @@ class ModelDescription:
         said: What the user says of the model in place of its card: `task`, `scores`, `boxes`, `letters`.
         size: Height and width to which an open input is fixed; None leaves it open.
         cache: Keeps the model's canonical form from one start to the next.
+        text_model: The text tower of an image tower; None: the model itself, if it holds both.
+        tokenizer: The tokenizer of the text tower; None: the one beside it.
         tasks: What the model may do, the likeliest first.
         warnings: What the user should know about every map.
 
@@ -72,6 +78,8 @@ class ModelDescription:
     said: Mapping[str, str] = field(default_factory=dict)
     size: tuple[int, ...] | None = None
     cache: GraphCache | None = None
+    text_model: str | os.PathLike[str] | None = None
+    tokenizer: str | os.PathLike[str] | None = None
     warnings: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -79,6 +87,7 @@ class ModelDescription:
         self._places = Places(self.probe_feeds, self._run)
         self._unused: PreparedModel | None = None  # the copy that was opened to be described
         self._measured: Measured = {}
+        self.text_tower: TextTower | None = None
         prepared = self.open()
         self._unused = prepared
         self.image, self.explained = prepared.image, prepared.explained
@@ -93,11 +102,33 @@ class ModelDescription:
         with explaining_invalid_models(self.model):
             self.tasks = find_tasks(Evidence(graph, prepared.image, self.names, self._samples))
         check_said(self.said, self.tasks)
+        self.text_tower = self._text_tower()
         self.warnings += self.task.warnings
         with suppress(PreprocessError):  # the input takes no image
             if self.resolved.guessed and not self.task.sees_centre:
                 self.resolved = self._resolved(self.image, whole=True)
             self.warnings += self.resolved.warnings
+
+    def _text_tower(self) -> TextTower | None:
+        """Return the text tower; TargetError where the user names one, but the model is no embedding."""
+        embeds = any(Like in task.kinds for task in self.tasks)
+        if (self.text_model is not None or self.tokenizer is not None) and not embeds:
+            raise TargetError(
+                f"a text compares with the embedding of an image, but this model is {self.task.name}; leave out "
+                "--text-model and --tokenizer (text_model=, tokenizer=)"
+            )
+        if self.text_model is not None:
+            return TextTower.open(self.text_model, self.tokenizer, self.provider)
+        if isinstance(self.task, Embedding) and self.task.has_texts:
+            found = TextTower.of(self.model, load_bare(self.model), self.tokenizer, self.provider, is_own=False)
+            if found is not None:
+                return found
+        if self.tokenizer is not None:
+            raise ModelError(
+                "a tokenizer belongs to a text model, and this file has none; give it too, with --text-model "
+                "(text_model=)"
+            )
+        return None
 
     def open(self) -> PreparedModel:
         """Return a copy of the model that the caller may edit."""
@@ -177,6 +208,8 @@ class ModelDescription:
             parts.append(Part("labels", said, self.names.origin(len(labels)), self.names.why(len(labels))))
         with suppress(PreprocessError):  # the input takes no image
             parts.append(self.modality.reading)
+        if self.text_tower is not None:
+            parts += self.text_tower.reading
         filled = other_inputs.sizes(self.others, self._lengths()).keys() - self.given_inputs.keys()
         return [*parts, other_inputs.part(sorted(filled))] if filled else parts
 
@@ -337,7 +370,7 @@ class ModelDescription:
         lengths = tuple(tensor.shape[axis] for axis in space)
         return Look(
             feeds, self.picture, space, frame, size, self._run, self._prepare, self.modality.array,
-            place=lambda name, layout: self._place_of(name, layout, lengths),
+            text=self.text_tower, place=lambda name, layout: self._place_of(name, layout, lengths),
         )  # fmt: skip
 
     @cached_property

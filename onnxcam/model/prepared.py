@@ -18,6 +18,7 @@ from onnxcam.model.unbatched import add_batch_axis
 from onnxcam.passes import canonical
 from onnxcam.passes.declared import is_proven
 from onnxcam.structure.layout import picture_input, picture_layout
+from onnxcam.targets.text_parts import TextParts
 
 __all__ = ["PreparedModel"]
 
@@ -46,7 +47,8 @@ class PreparedModel:
     ) -> PreparedModel:
         """Open *source*, with the image input fixed to *size* (height, width), from *cache* if it is there.
 
-        ModelError where no input is an image, none is named *explained*, or the input has another fixed size.
+        ModelError where no input is an image, the model is a text tower, no input is named *explained*, or it has
+        another fixed size.
         """
         question = ("canonical", STANDARD.fingerprint, explained, size)
         kept = None if cache is None else cache.find(*question)
@@ -65,6 +67,8 @@ class PreparedModel:
         """Find the image input of a canonical *model*: *explained*, unless only another input has spatial axes."""
         unpack_outputs(model)
         add_batch_axis(model)
+        if explained is None:
+            _refuse_text(model.graph)
         wanted = picture_input(model.graph, explained)
         if picture_layout(wanted) is None and any(picture_layout(x) is not None for x in model.graph.inputs):
             return cls(model, picture_input(model.graph), wanted)
@@ -97,6 +101,16 @@ class PreparedModel:
         raise ModelError(
             f"input {self.explained.name!r} holds integers that no table turns into vectors, so it has no gradient; "
             "name another input (wrt=, --wrt)"
+        )
+
+
+def _refuse_text(graph: ir.Graph) -> None:
+    """Raise ModelError for a text tower: its tokens are explained only where the user names them."""
+    text = TextParts.of(graph)
+    if text is not None and text.is_all(graph):
+        raise ModelError(
+            f"the model takes no image: {text.tokens.name!r} are the tokens of a text, so it is the text tower of "
+            "another model: give it with --text-model, and the image tower as the model"
         )
 
 

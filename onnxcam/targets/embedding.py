@@ -1,8 +1,8 @@
-"""Embedding: the similarity of an image to another one, minus that to a third."""
+"""Embedding: the similarity of an image to another one, a text or a vector, minus that to a second one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +10,16 @@ import onnx_ir as ir
 
 from onnxcam.errors import TargetError
 from onnxcam.metadata.reading import Part
+from onnxcam.structure.layer import ancestors
 from onnxcam.targets.aim import DirectionAim
 from onnxcam.targets.evidence import Evidence
-from onnxcam.targets.goal import Array, Goal, Look
+from onnxcam.targets.goal import Array, Goal, Look, Reference
 from onnxcam.targets.graph_outputs import function_before, length, numeric_outputs
 from onnxcam.targets.kinds import Like, Top
-from onnxcam.targets.notation import quoted
-from onnxcam.targets.registry import Task, resolves
+from onnxcam.targets.notation import ImageSource, quoted
+from onnxcam.targets.reference_files import is_file, vector_of
+from onnxcam.targets.registry import TargetKind, Task, resolves
+from onnxcam.targets.text_parts import TextParts
 from onnxcam.targets.vectors import EMBEDDING, EMBEDDINGS, SCORES, Vector, vectors, words_of
 
 __all__ = ["Embedding"]
@@ -30,6 +33,8 @@ class Embedding(Task):
 
     output: str
     source: str = "shapes"
+    has_texts: bool = False  # the file holds the text tower too
+    idle: tuple[str, ...] = ()  # inputs on which the embedding does not depend, such as a text's
     name: str = "an embedding"
     sees_centre = True
     cards = ("embedding",)
@@ -39,14 +44,17 @@ class Embedding(Task):
         """Yield an embedding for the likeliest vector of features; if *known*, for any vector.
 
         Where no vector is one, hidden states [N, T, D] or grids [N, D, h, w] are, if all outputs have such names; of
-        several grids the last one. A model with class scores is none.
+        several grids the last one. A model with class scores is none, unless it has a text tower: its scores compare.
         """
         found = vectors(evidence)
         own = [one for one in found if one.role == EMBEDDING]
-        if any(one.role == SCORES for one in found) and not known:
+        has_texts = bool(own) and TextParts.of(evidence.graph) is not None
+        if any(one.role == SCORES for one in found) and not known and not has_texts:
             return
         for one in sorted(own or (found if known else []), key=_order):
-            yield cls(one.name, one.source)
+            before = ancestors(one.value)
+            idle = tuple(x.name or "" for x in evidence.graph.inputs if x not in before)
+            yield cls(one.name, one.source, has_texts, idle)
             return
         if not found and all(map(_is_called_feature, evidence.graph.outputs)):
             hidden = [y for y in numeric_outputs(evidence.graph, 3) if isinstance(length(y, 2), int)]
@@ -67,15 +75,48 @@ class Embedding(Task):
         """Return the embedding of the image, float32 [D], of length 1; zero if the model's is."""
         return self._unit(look)
 
+    def _examples(self, kind: type[TargetKind]) -> tuple[str, ...]:
+        return tuple(words for words in super()._examples(kind) if self.has_texts or '"' not in words)
+
     @resolves(Like)
     def like(self, target: Like, look: Look) -> Goal:
-        """The cosine with the embedding of one image minus that with another."""
-        direction = np.zeros_like(self._unit(look)) if target.picture is None else self._unit(look.of(target.picture))
-        if target.unlike is not None:
-            direction = direction - self._unit(look.of(target.unlike))
+        """The cosine with the embedding of one image, text or vector minus that with another."""
         given = {"like": target.picture, "unlike": target.unlike}
-        words = " ".join(f"{key}={quoted(picture)}" for key, picture in given.items() if picture is not None)
-        return Goal(self.aim, direction.astype(np.float32), words)
+        found = {key: self._reference(key, one, look) for key, one in given.items() if one is not None}
+        signs = {"like": 1, "unlike": -1}
+        direction = sum(signs[key] * one.unit.astype(np.float64) for key, one in found.items())
+        words = " ".join(f"{key}={quoted(given[key])}" for key in found)
+        texts = next((one.inputs for one in found.values() if one.inputs), {})
+        inputs = {**self._blank(look), **texts}
+        return Goal(
+            self.aim, np.asarray(direction, np.float32), words, inputs=inputs, note=self._note(list(found.items()))
+        )
+
+    def _note(self, found: Sequence[tuple[str, Reference]]) -> str:
+        """Return what the image is compared with, and how; empty for images."""
+        told = ", ".join(f"{key} {one.note}" for key, one in found if one.note)
+        how = "; ".join(dict.fromkeys(one.how for _, one in found if one.how))
+        return f"{told}; {how + '; ' if how else ''}cosine with {self.output!r}, all of length 1" if told else ""
+
+    def _reference(self, key: str, source: ImageSource, look: Look) -> Reference:
+        """Return what the image is compared with: a vector, a text, or another image."""
+        length = len(self._unit(look))
+        vector = vector_of(key, source, length)
+        if vector is not None:
+            return vector
+        if isinstance(source, str) and not is_file(source):
+            if look.text is not None:
+                return look.text(source, length)
+            raise TargetError(
+                f"{key}={quoted(source)} is no file; for a text give the text tower that belongs to the model with "
+                "--text-model (text_model=)"
+            )
+        return Reference(self._unit(look.of(source)))
+
+    def _blank(self, look: Look) -> dict[str, Array]:
+        """Return values of the inputs on which the embedding does not depend."""
+        feeds = {name: look.feeds[name] for name in self.idle if name in look.feeds}
+        return {name: x[0] for name, x in feeds.items() if x.shape[:1] == (1,)}
 
     @resolves(Top)
     def top(self, target: Top, look: Look) -> Goal:
@@ -84,10 +125,10 @@ class Embedding(Task):
         if not direction.any():
             raise TargetError(
                 f"{self.output!r} is an embedding without classes, and that of a tensor of zeros is zero: name an "
-                "image to compare with, like=FILE"
+                'image to compare with, like=FILE, or a text, like="a dog"'
             )
         note = "what makes the embedding unlike that of a tensor of zeros; like=FILE compares images"
-        return Goal(self.aim, direction, "top", note=note)
+        return Goal(self.aim, direction, "top", inputs=self._blank(look), note=note)
 
     def _unit(self, look: Look) -> Array:
         (y,) = look.tensors([self.output])

@@ -18,7 +18,7 @@ from onnxcam.structure.place import Place
 from onnxcam.targets.aim import Aim
 from onnxcam.targets.notation import Corners, ImageSource
 
-__all__ = ["Array", "Goal", "Look", "Similarity"]
+__all__ = ["Array", "Goal", "Look", "Reference", "Similarity"]
 
 Array: TypeAlias = NDArray[Any]
 T = TypeVar("T")
@@ -35,6 +35,23 @@ class Similarity:
 
     tensors: tuple[str, ...]
     of: Callable[[Sequence[Array]], float]
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What the embedding of an image is compared with.
+
+    Attributes:
+        unit: Its embedding, float32 [D], of length 1; zero if the model's is.
+        note: What it is, for the user; empty for an image.
+        how: How texts become embeddings, for the user; empty for what is no text.
+        inputs: The model's inputs that hold it, [T] each; of a text in a file of two towers.
+    """
+
+    unit: Array
+    note: str = ""
+    how: str = ""
+    inputs: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,6 +84,7 @@ class Look:
     run: Callable[[Mapping[str, Array], Sequence[str] | None], Mapping[str, Array]]  # (feeds, names or None)
     prepare: Callable[[ImageSource], Array]  # another image to a tensor [1, …]
     read: Callable[[ImageSource], Array] = pictures.read  # a mask, as an image or volume
+    text: Callable[[str, int], Reference] | None = None  # a text and D to its embedding; None without a text tower
     known: Mapping[str, Array] | None = None  # the outputs, if the model has run
     place: Callable[[str, Layout], Place | None] = lambda name, layout: None  # where a tensor lies; None: all of it
 

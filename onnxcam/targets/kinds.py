@@ -159,12 +159,13 @@ class ClassRegion(TargetKind):
 @register_kind(
     "like=FILE",
     "like=FILE unlike=FILE",
-    help="the cosine similarity to another image, minus that to a third",
+    'like="a dog" unlike="a cat"',
+    help="the cosine similarity to another image, a text or a vector (.npy), minus that to a second one",
     keys={"like": text, "unlike": text},
 )
 @dataclass(frozen=True)
 class Like(TargetKind):
-    """The cosine similarity to *picture*, minus that to *unlike*."""
+    """The cosine similarity to *picture*, minus that to *unlike*: images, texts, or vectors [D]."""
 
     picture: ImageSource | None = None
     unlike: ImageSource | None = None

@@ -66,9 +66,16 @@ def _pairs(words: str, names: Collection[str]) -> TargetKind | None:
     while words[end:].strip():
         found = _PAIR.match(words, end)
         if found is None:
-            fail(words, end + len(words[end:]) - len(words[end:].lstrip()), "a key=value is missing here")
+            at = end + len(words[end:]) - len(words[end:].lstrip())
+            fail(words, at, "a key=value is missing here; a value with blanks needs quotation marks")
         _check_key(words, found["key"], found.start("key"), values)
         marks = found["value"][0] in "\"'"
+        if marks and (len(found["value"]) == 1 or found["value"][-1] != found["value"][0]):
+            fail(
+                words,
+                found.start("value"),
+                f"this quotation mark is not closed: end the value with {found['value'][0]}",
+            )
         values[found["key"]] = (found["value"][1:-1] if marks else found["value"]), found.start("value") + marks
         end = found.end()
     for entry in KINDS.values():

@@ -68,6 +68,8 @@ def find_tasks(evidence: Evidence) -> list[Task]:
         raise TargetError(f"the model has no outputs for the task {card!r}: {shown}; leave out task= (--task)")
     if not found or isinstance(found[0], Classes):
         found += Embedding.find(evidence, True)
+    elif isinstance(found[0], Embedding) and found[0].has_texts:
+        found += Classes.find(evidence, False)  # logits_per_image: a class for each text
     return [*found, Tensors.of(graph, {**all_tensors(graph), **{y.name or "": y for y in graph.outputs}})]
 
 
