@@ -156,7 +156,7 @@ def command(
         boxes_output=boxes_output,
         letters=letters,
         text_model=text_model,
-        tokenizer=tokenizer,
+        tokenizer=tokenizer if isinstance(source, Path) else None,  # a decoder has its own
         progress=show.passes,
         spin=len(names) == 1,
         cache=cache,

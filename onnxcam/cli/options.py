@@ -170,7 +170,8 @@ TokenizerOption = Annotated[
     Path | None,
     typer.Option(
         "--tokenizer",
-        help="Tokenizer of the text tower: tokenizer.json, or vocab.json beside merges.txt. Default: found beside it.",
+        help="Tokenizer of the text tower or decoder: tokenizer.json, or vocab.json beside merges.txt. Default: found "
+        "beside it.",
         show_default=False,
     ),
 ]

@@ -33,10 +33,6 @@ PromptOption = Annotated[
         show_default=False,
     ),
 ]
-TokenizerOption = Annotated[
-    Path | None,
-    typer.Option("--tokenizer", help="tokenizer.json. Default: beside the model.", show_default=False),
-]
 ImageTokenOption = Annotated[
     str | None,
     typer.Option(

@@ -12,6 +12,7 @@ from onnxcam.decoders.graph import joined
 from onnxcam.decoders.meeting import check_widths, find_meeting
 from onnxcam.decoders.prompt import PromptReader
 from onnxcam.graph.io import load
+from onnxcam.graph.weights import in_one_folder
 from onnxcam.metadata.card import Card
 from onnxcam.metadata.prompting import Prompting
 from onnxcam.preprocess import Spec
@@ -52,6 +53,7 @@ def join(
     reader = PromptReader(files, image_token)
     words = reader.words(prompt)
     models = {name: load(path) for name, path in files.parts.items()}
+    in_one_folder(list(models.values()))
     meeting = find_meeting(models)
     encoder = Encoder.of(models["vision"], files.parts["vision"], preprocess)
     count, width = encoder.measure(meeting.features)

@@ -16,7 +16,7 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.io import load
 from onnxcam.metadata.prompting import Prompting
 
-__all__ = ["PartsWriter"]
+__all__ = ["PartsWriter", "WrittenText"]
 
 _Arrays = dict[str, NDArray[Any]]
 

@@ -11,7 +11,7 @@ from onnxcam.media import image as pictures
 
 __all__ = ["sheet"]
 
-_TILE, _LABEL, _GAP, _COLUMNS = 224, 30, 10, 6
+_TILE, _LABEL, _GAP, _COLUMNS = 224, 30, 10, 7
 _INK, _QUIET, _GROUND = (27, 28, 30), (110, 113, 120), 253
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 
@@ -20,8 +20,8 @@ def sheet(one: DescribedImage) -> NDArray[np.uint8]:
     """Return the sheet, uint8 [H, W, 3] RGB. Letters outside ASCII are written as ``?``."""
     tiles = [_tile(pictures.read(one.image), "image", one.method)]
     tiles += [_tile(pictures.read(word.overlay), word.word, f"p {word.probability}") for word in one.words]
-    columns = min(_COLUMNS, len(tiles))
-    rows = -(-len(tiles) // columns)
+    rows = -(-len(tiles) // _COLUMNS)
+    columns = -(-len(tiles) // rows)
     height, width = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
     found = np.full((_GAP + rows * (height + _GAP), _GAP + columns * (width + _GAP), 3), _GROUND, np.uint8)
     for k, tile in enumerate(tiles):

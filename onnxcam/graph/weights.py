@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -20,6 +20,7 @@ __all__ = [
     "EmbeddedTensor",
     "append",
     "arranged",
+    "in_one_folder",
     "is_beside",
     "loaded",
     "replaced",
@@ -54,6 +55,24 @@ def weights_folder(model: ir.Model) -> str | None:
     """Return the folder of the files with the weights of *model*, None if all are in memory."""
     tensors = [value.const_value for value in weights(model)]
     return next((str(tensor.base_dir) for tensor in tensors if isinstance(tensor, ir.ExternalTensor)), None)
+
+
+def in_one_folder(models: Sequence[ir.Model]) -> None:
+    """Let the weights of all *models* that are in files refer to one folder, in place; ModelError for none."""
+    values = [value for model in models for value in weights(model)]
+    own = [(value, value.const_value) for value in values if isinstance(value.const_value, ir.ExternalTensor)]
+    folders = {os.path.abspath(tensor.base_dir) for _, tensor in own}
+    if len(folders) < 2:
+        return
+    try:
+        home = os.path.commonpath(folders)
+    except ValueError:
+        raise ModelError("the files of the parts lie on several drives; put them on one") from None
+    for value, tensor in own:
+        place = os.path.relpath(os.path.join(os.path.abspath(tensor.base_dir), tensor.location), home)
+        value.const_value = type(tensor)(
+            place, tensor.offset, tensor.length, tensor.dtype, shape=tensor.shape, name=tensor.name, base_dir=home
+        )
 
 
 def weight_files(model: ir.Model) -> list[Path]:

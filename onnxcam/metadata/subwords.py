@@ -7,11 +7,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from onnxcam import paths
-from onnxcam.errors import ModelError
-from onnxcam.text import first_line, in_message
+from onnxcam.metadata.tokenizer_file import read_tokenizer
 
 __all__ = ["SubwordText", "Subwords", "spans"]
 
@@ -49,7 +48,7 @@ class Subwords:
 
     @property
     def _tokenizer(self) -> Any:
-        return _read(self.path, os.stat(self.path).st_mtime_ns if os.path.exists(self.path) else 0)
+        return _read(Path(self.path), os.stat(self.path).st_mtime_ns if os.path.exists(self.path) else 0)
 
     def split(self, text: str) -> SubwordText:
         """Return *text* as tokens, without those that begin or end a text; a token belongs to the word it ends in."""
@@ -89,18 +88,6 @@ def _ends_in(text: str, start: int, end: int, span: tuple[int, int]) -> bool:
 
 
 @cache
-def _read(path: str, changed: int) -> Any:
+def _read(path: Path, changed: int) -> Any:
     """Return the tokenizer in the file *path*, which was last *changed* then."""
-    try:
-        from tokenizers import Tokenizer
-    except ImportError:
-        raise ModelError(
-            "texts become tokens by the library tokenizers, which is not installed; pip install 'onnxcam[text]'"
-        ) from None
-    content = paths.read_text(path, ModelError, "tokenizer")
-    try:
-        return Tokenizer.from_str(content)
-    except Exception as error:
-        raise ModelError(
-            f"{in_message(os.fspath(path))} is no tokenizer.json: {first_line(error)}; give the one of the decoder"
-        ) from None
+    return read_tokenizer(path)

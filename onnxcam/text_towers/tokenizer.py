@@ -1,11 +1,10 @@
-"""A text to token ids, by the tokenizer that belongs to a text tower. The only importer of `tokenizers`."""
+"""A text to token ids, by the tokenizer that belongs to a text tower."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from onnxcam import paths
 from onnxcam.errors import ModelError
 from onnxcam.metadata.sidecar import beside
-from onnxcam.text import first_line
+from onnxcam.metadata.tokenizer_file import read_tokenizer, tokenizers_library, translated
 
 __all__ = ["TextTokenizer", "TokenizedText"]
 
@@ -77,7 +76,7 @@ class TextTokenizer:
 
     @classmethod
     def _read(cls, path: Path, source: str) -> TextTokenizer:
-        tokenizer = _clip(path) if path.name == _VOCABULARY else _json(path)
+        tokenizer = _clip(path) if path.name == _VOCABULARY else read_tokenizer(path)
         padding, truncation = tokenizer.padding or {}, tokenizer.truncation or {}
         config = beside(path, "tokenizer_config.json")
         said = config.get("model_max_length")
@@ -97,7 +96,7 @@ class TextTokenizer:
 
     def __call__(self, text: str) -> TokenizedText:
         """Return the tokens of *text*."""
-        with _translated(self.path):
+        with translated(self.path):
             found = self._tokenizer.encode(text)
         return TokenizedText(tuple(found.ids), tuple(map(bool, found.special_tokens_mask)), tuple(found.tokens))
 
@@ -130,27 +129,11 @@ def _inside(folder: Path, stem: str) -> Path | None:
     return folder / _VOCABULARY if clip else None
 
 
-def _library() -> Any:
-    try:
-        import tokenizers
-    except ImportError:
-        raise ModelError(
-            "a text as target needs the package tokenizers, which is not installed; pip install 'onnxcam[text]'"
-        ) from None
-    return tokenizers
-
-
-def _json(path: Path) -> Any:
-    library, text = _library(), paths.read_text(path, ModelError, "tokenizer")
-    with _translated(path):
-        return library.Tokenizer.from_str(text)
-
-
 def _clip(vocabulary: Path) -> Any:
     """Return CLIP's tokenizer of its *vocabulary* and the merges beside: lower case, byte pairs, start and end."""
-    library = _library()
+    library = tokenizers_library()
     texts = [paths.read_text(path, ModelError, "tokenizer") for path in (vocabulary, vocabulary.with_name(_MERGES))]
-    with _translated(vocabulary):
+    with translated(vocabulary):
         known = json.loads(texts[0])
         merges = _merges(known, texts[1])
         made = library.Tokenizer(library.models.BPE(known, merges, end_of_word_suffix="</w>", unk_token=_CLIP_ENDS[1]))
@@ -177,21 +160,6 @@ def _merges(known: Mapping[str, int], text: str) -> list[tuple[str, str]]:
             raise ValueError(f"line {number} of {_MERGES}, {line[:40]!r}, makes no token of the vocabulary")
         found.append((pair[0], pair[1]))
     return found
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Raise ModelError for what goes wrong with the tokenizer at *path*. The library raises bare exceptions."""
-    try:
-        yield
-    except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        why = f"it has no {error}" if isinstance(error, KeyError) else first_line(error)
-        raise ModelError(
-            f"{path}: is no tokenizer that the library tokenizers reads ({why}); give the tokenizer.json of the text "
-            "model"
-        ) from None
 
 
 def _is_limit(said: object) -> bool:

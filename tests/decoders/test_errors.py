@@ -100,12 +100,12 @@ def test_no_tokenizer(folder: Path) -> None:
     refused("there is no tokenizer.json beside the parts, nor one folder above; give it with --tokenizer", folder)
     join(folder, tokenizer=folder / "words.json")
     (folder / "words.json").write_text("{}")
-    refused("words.json is no tokenizer.json", folder, tokenizer=folder / "words.json")
+    refused("words.json: is no tokenizer that the library tokenizers reads", folder, tokenizer=folder / "words.json")
 
 
 def test_no_library_of_tokenizers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    refused("the library tokenizers, which is not installed; pip install 'onnxcam[text]'", folder)
+    refused("the package tokenizers, which is not installed; pip install 'onnxcam[text]'", folder)
 
 
 def test_no_template_and_no_token_of_the_image(folder: Path) -> None:
