@@ -62,6 +62,20 @@ exporters. `SIZE=128 python tools/layers_transformers.py ROWS` measures them aga
 
 [Another table](layers.md) has the networks of timm.
 
+## Which method for a vision transformer
+
+| the network | method | why |
+|---|---|---|
+| ViT, DeiT, BEiT, DINOv2: all tokens attend to each other | `attnlrp`, or `chefer` | the best in [truth.md](truth.md); both cost about one more pass |
+| the image tower of CLIP | `attnlrp` or `chefer`; `grad-eclip` is made for it | `grad-eclip` reads the last block, and costs next to nothing |
+| Swin, PVT, SegFormer: windows, pooled keys | `attnlrp`, or `gradcam` at the layer below | methods that multiply attention need all tokens in each block |
+| an NPU without backward operators | `rollout` | no gradient; but the same map for every class |
+
+`attnlrp` takes every form of a file; the others need attention as separate operators, or as one of the fused operators of ONNX
+and ONNX Runtime. [Decision 30](decisions/0030-transformers.md) has the figures.
+
+## The table
+
 """
 
 
