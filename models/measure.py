@@ -68,7 +68,7 @@ def _of_method(network: Task[Any], method: str, samples: Sequence[Sample]) -> Ro
     if method in OF_ONE_CLASS:
         chosen = [sample for sample in chosen if sample.target in network.card.labels] or chosen  # or let it refuse
     try:
-        explainer = Explainer(network.path, method=method, provider="cpu")
+        explainer = Explainer(network.path, method=method, provider="cpu", **network.options)
         with tempfile.TemporaryDirectory() as folder:
             maps = [_map(explainer, sample, Path(folder)) for sample in chosen]
     except OnnxcamError as error:
