@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from onnxcam import preprocess as preprocessing
 from onnxcam.engine import Session, time_limit
-from onnxcam.errors import ImageError, MethodError, ModelError, OnnxcamError, PreprocessError, TargetError
+from onnxcam.errors import ImageError, MethodError, ModelError, OnnxcamError, PreprocessError
 from onnxcam.graph.cache import GraphCache
 from onnxcam.graph.io import ModelLike, all_tensors, building
 from onnxcam.media import image as images
 from onnxcam.metadata.labels import ClassNames
 from onnxcam.metadata.reading import Part
-from onnxcam.metadata.reserved import load_bare
 from onnxcam.model import inputs as other_inputs
 from onnxcam.model import probes
 from onnxcam.model.inputs import InputValue
@@ -32,14 +31,13 @@ from onnxcam.model.modality import ImageModality, Modality, VolumeModality, no_v
 from onnxcam.model.placing import Places
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.model.said import check_said
+from onnxcam.model.text import find_text_tower
 from onnxcam.preprocess import Preprocess, ResolvedPreprocess, Spec, TensorSpec
 from onnxcam.structure.layout import GridLayout, Layout, may_be_image, picture_layout
 from onnxcam.structure.place import Place
 from onnxcam.targets import Evidence, Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classification import Classes
-from onnxcam.targets.embedding import Embedding
 from onnxcam.targets.evidence import OPEN_LENGTH
-from onnxcam.targets.kinds import Like
 from onnxcam.targets.scores import is_no_probability, real_scores
 from onnxcam.text_towers import TextTower
 
@@ -86,7 +84,7 @@ class ModelDescription:
         self._places = Places(self.probe_feeds, self._run)
         self._unused: PreparedModel | None = None  # the copy that was opened to be described
         self._measured: Measured = {}
-        self.text_tower: TextTower | None = None
+        self.text_tower: TextTower | None = None  # until the tasks are known
         prepared = self.open()
         self._unused = prepared
         self.image, self.explained = prepared.image, prepared.explained
@@ -101,33 +99,12 @@ class ModelDescription:
         with explaining_invalid_models(self.model):
             self.tasks = find_tasks(Evidence(graph, prepared.image, self.names, self._samples))
         check_said(self.said, self.tasks)
-        self.text_tower = self._text_tower()
+        self.text_tower = find_text_tower(self.model, self.tasks, self.text_model, self.tokenizer, self.provider)
         self.warnings += self.task.warnings
         with suppress(PreprocessError):  # the input takes no image
             if self.resolved.guessed and not self.task.sees_centre:
                 self.resolved = self._resolved(self.image, whole=True)
             self.warnings += self.resolved.warnings
-
-    def _text_tower(self) -> TextTower | None:
-        """Return the text tower; TargetError where the user names one, but the model is no embedding."""
-        embeds = any(Like in task.kinds for task in self.tasks)
-        if (self.text_model is not None or self.tokenizer is not None) and not embeds:
-            raise TargetError(
-                f"a text compares with the embedding of an image, but this model is {self.task.name}; leave out "
-                "--text-model and --tokenizer (text_model=, tokenizer=)"
-            )
-        if self.text_model is not None:
-            return TextTower.open(self.text_model, self.tokenizer, self.provider)
-        if isinstance(self.task, Embedding) and self.task.has_texts:
-            found = TextTower.of(self.model, load_bare(self.model), self.tokenizer, self.provider, is_own=False)
-            if found is not None:
-                return found
-        if self.tokenizer is not None:
-            raise ModelError(
-                "a tokenizer belongs to a text model, and this file has none; give it too, with --text-model "
-                "(text_model=)"
-            )
-        return None
 
     def open(self) -> PreparedModel:
         """Return a copy of the model that the caller may edit."""
