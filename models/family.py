@@ -87,6 +87,19 @@ class Task(ABC, Generic[S]):
     def sample(self, scene: S, rng: np.random.Generator) -> Sample | None:
         """Return a question about a scene, or None where there is none to ask."""
 
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The arguments of an `Explainer` of the file."""
+        return {}
+
+    @property
+    def companions(self) -> Sequence[Path]:
+        """The files that `beside` writes."""
+        return ()
+
+    def beside(self, net: Any) -> None:
+        """Write what belongs to the file: of a tower of pictures, the tower of sentences."""
+
     def rows(self, seed: int, count: int) -> Rows:
         """Return the rows of the first *count* scenes of a seed's series."""
         rows = [self.row(self.scene(np.random.default_rng([seed, k]))) for k in range(count)]

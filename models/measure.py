@@ -68,7 +68,7 @@ def _of_method(network: Task[Any], method: str, samples: Sequence[Sample]) -> Ro
     if method in OF_ONE_CLASS:
         chosen = [sample for sample in chosen if sample.target in network.card.labels] or chosen  # or let it refuse
     try:
-        explainer = Explainer(network.path, method=method, provider="cpu")
+        explainer = Explainer(network.path, method=method, provider="cpu", **network.options)
         with tempfile.TemporaryDirectory() as folder:
             maps = [_map(explainer, sample, Path(folder)) for sample in chosen]
     except OnnxcamError as error:
@@ -195,7 +195,7 @@ Each of these was looked into, and is what the method is:
   place. `fem` weighs channels by their means, which is meant for rectified activations: behind the PReLU of volumes
   and the last convolution of upscaler these have both signs, and with weights of one more peaks lie on some object (0
   becomes 25 %, 8 becomes 58 %).
-- `deconvnet` does not ask what the rectifiers did going forward. Without max pooling, as in classifier and
+- `deconvnet` does not ask what the rectifiers did going forward. Without max pooling, as in classifier, clip_image and
   classifier_fc, nothing of the image is left: the map of a class is the same for every image (Nie et al.,
   [1805.07039](https://arxiv.org/abs/1805.07039)); in classifier its peak lies in a corner, where no object is.
 - `gradcam`, `gradcam++`, `smoothgradcam++`, `xgradcam` and `refinecam`, and without gradients `scorecam`, `sscam`,

@@ -95,6 +95,7 @@ def main() -> None:
         net = train(each, options.steps or each.steps)
         seconds = time.perf_counter() - start
         write(each, net)
+        each.beside(net)
         figures = each.figures(runner(each), each.rows(HELD_OUT, MEASURED))
         merit = ", ".join(f"{what} {value:.3f}" for what, value in figures.items())
         size, weights = each.path.stat().st_size, sum(p.numel() for p in net.parameters())

@@ -15,6 +15,7 @@ FAMILY = (
     "segmenter",
     "volumes",
     "embedder",
+    "clip_image",
     "keypoints",
     "landmarks",
     "reader",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from onnxcam import preprocess as preprocessing
 from onnxcam.engine import Session, time_limit
-from onnxcam.errors import ImageError, MethodError, ModelError, OnnxcamError, PreprocessError, TargetError
+from onnxcam.errors import ImageError, MethodError, ModelError, OnnxcamError, PreprocessError
 from onnxcam.graph.cache import GraphCache
 from onnxcam.graph.io import ModelLike, all_tensors, building
 from onnxcam.media import image as images
@@ -24,7 +24,6 @@ from onnxcam.media.tiles import Tiling
 from onnxcam.metadata.labels import ClassNames
 from onnxcam.metadata.prompting import Prompting
 from onnxcam.metadata.reading import Part
-from onnxcam.metadata.reserved import load_bare
 from onnxcam.model import inputs as other_inputs
 from onnxcam.model import probes
 from onnxcam.model.inputs import InputValue
@@ -38,14 +37,13 @@ from onnxcam.model.signal_modality import ImageOrSignalModality
 from onnxcam.model.signal_reading import signal_modality
 from onnxcam.model.signals import SignalChoice
 from onnxcam.model.stitched import StitchedOutput
+from onnxcam.model.text import find_text_tower
 from onnxcam.preprocess import Preprocess, ResolvedPreprocess, Spec, TensorSpec
 from onnxcam.structure.layout import GridLayout, Layout, may_be_image, picture_layout
 from onnxcam.structure.place import Place
 from onnxcam.targets import Evidence, Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classification import Classes
-from onnxcam.targets.embedding import Embedding
 from onnxcam.targets.evidence import OPEN_LENGTH, OPEN_SAMPLES
-from onnxcam.targets.kinds import Like
 from onnxcam.targets.scores import is_no_probability, real_scores
 from onnxcam.text_towers import TextTower
 
@@ -98,7 +96,7 @@ class ModelDescription:
         self.size = self.tiling.window if self.tiling is not None else self.size
         self._unused: PreparedModel | None = None  # the copy that was opened to be described
         self._measured: Measured = {}
-        self.text_tower: TextTower | None = None
+        self.text_tower: TextTower | None = None  # until the tasks are known
         self.stitched: StitchedOutput | None = None  # looks are at one window until the output is known
         prepared = self.open()
         self._unused = prepared
@@ -114,34 +112,13 @@ class ModelDescription:
         with explaining_invalid_models(self.model):
             self.tasks = find_tasks(Evidence(graph, prepared.image, self.names, self._samples))
         check_said(self.said, self.tasks)
-        self.text_tower = self._text_tower()
+        self.text_tower = find_text_tower(self.model, self.tasks, self.text_model, self.tokenizer, self.provider)
         self.stitched = self._stitched()
         self.warnings += self.task.warnings
         with suppress(PreprocessError):  # the input takes no image
             if self.resolved.guessed and not self.task.sees_centre:
                 self.resolved = self._resolved(self.image, whole=True)
             self.warnings += self.resolved.warnings
-
-    def _text_tower(self) -> TextTower | None:
-        """Return the text tower; TargetError where the user names one, but the model is no embedding."""
-        embeds = any(Like in task.kinds for task in self.tasks)
-        if (self.text_model is not None or self.tokenizer is not None) and not embeds:
-            raise TargetError(
-                f"a text compares with the embedding of an image, but this model is {self.task.name}; leave out "
-                "--text-model and --tokenizer (text_model=, tokenizer=)"
-            )
-        if self.text_model is not None:
-            return TextTower.open(self.text_model, self.tokenizer, self.provider)
-        if isinstance(self.task, Embedding) and self.task.has_texts:
-            found = TextTower.of(self.model, load_bare(self.model), self.tokenizer, self.provider, is_own=False)
-            if found is not None:
-                return found
-        if self.tokenizer is not None:
-            raise ModelError(
-                "a tokenizer belongs to a text model, and this file has none; give it too, with --text-model "
-                "(text_model=)"
-            )
-        return None
 
     def open(self) -> PreparedModel:
         """Return a copy of the model that the caller may edit."""

@@ -172,15 +172,6 @@ def test_a_baked_file_holds_the_text(towers: Path) -> None:
     np.testing.assert_allclose(found["onnxcam.map"], np.maximum(expected, 0), rtol=1e-4, atol=1e-7)
 
 
-def test_a_batch_takes_texts(towers: Path, onnxcam: object) -> None:
-    pytest.importorskip("pyarrow", reason="the extra onnxcam[batch] is not installed")
-    image.write(towers / "picture.png", RNG.integers(0, 255, (8, 8, 3)).astype(np.uint8))
-    said = ("-p", "unit", "--text-model", towers / "text.onnx", "-t", 'like="a red star"')
-    ran = onnxcam("batch", towers / "image.onnx", towers / "picture.png", *said, "-o", "out")  # type: ignore[operator]
-    assert ran.code == 0, ran.err
-    assert "errors\t0" in ran.out
-
-
 def test_inspect_tells_of_the_towers(towers: Path, onnxcam: object) -> None:
     two_towers(towers / "both.onnx")
     ran = onnxcam("inspect", towers / "both.onnx")  # type: ignore[operator]

@@ -54,7 +54,24 @@ _LAST = """
     at3 = Unsqueeze(at, two) g = Gather(table, input_ids) p = Expand(at3, width)
     t1 = GatherElements<axis = 1>(g, p) text_embeds = Squeeze(t1, one)
 """
-_POOLING = {"end": _AT_END, "masked": _MASKED, "largest": _LAST}
+_SUMMED = "g = Gather(table, input_ids) text_embeds = ReduceSum<keepdims = 0>(g, one)"
+_PLACED = """
+    t = Cast<to = 1>(token_type_ids) p = Cast<to = 1>(position_ids) w = Add(t, p) w3 = Unsqueeze(w, two)
+    g = Gather(table, input_ids) gw = Mul(g, w3) text_embeds = ReduceSum<keepdims = 0>(gw, one)
+"""
+_FLAGGED = """
+    f = Cast<to = 1>(flags) f3 = Unsqueeze(f, two) g = Gather(table, input_ids) gf = Mul(g, f3)
+    text_embeds = ReduceSum<keepdims = 0>(gf, one)
+"""
+_POOLING = {
+    "end": _AT_END,
+    "masked": _MASKED,
+    "largest": _LAST,
+    "summed": _SUMMED,
+    "placed": _PLACED,
+    "flagged": _FLAGGED,
+}
+_BESIDE = {"masked": ("attention_mask",), "placed": ("token_type_ids", "position_ids"), "flagged": ("flags",)}
 
 
 def _model(inputs: str, outputs: str, nodes: str, end: int, table: np.ndarray, kernel: np.ndarray) -> onnx.ModelProto:
@@ -90,9 +107,9 @@ def text_tower(
     dtype: str = "int64",
 ) -> Path:  # fmt: skip
     """Write a text tower: the row of the table of one token, or the sum over those of the mask."""
-    mask = f", int64[n, {length}] attention_mask" if pooling == "masked" else ""
+    beside = "".join(f", int64[n, {length}] {name}" for name in _BESIDE.get(pooling, ()))
     model = _model(
-        f"{dtype}[n, {length}] input_ids{mask}", f"float[n, {table.shape[1]}] text_embeds", _POOLING[pooling], end,
+        f"{dtype}[n, {length}] input_ids{beside}", f"float[n, {table.shape[1]}] text_embeds", _POOLING[pooling], end,
         table, KERNEL,
     )  # fmt: skip
     return saved(path, model)
