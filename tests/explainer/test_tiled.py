@@ -177,6 +177,7 @@ def test_what_windows_do_not_do() -> None:
             "the overlap of windows is 1; it is a share from 0 to below 1",
             {"window": WINDOW, "overlap": 1.0},
         ),
+        (PreprocessError, r"the window is 16; give a length for each axis, such as \(64, 64, 64\)", {"window": 16}),
         (PreprocessError, r"an overlap \(--overlap\) is one of windows; give the window too", {"overlap": 0.5}),
         (
             MethodError,
