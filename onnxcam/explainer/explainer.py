@@ -183,7 +183,11 @@ class Explainer(FixedArguments):
     def _tiling(self) -> Tiling | None:
         """Return the windows; PreprocessError where they are none, or an overlap has no window."""
         if self.window is not None:
-            self.window = tuple(self.window)
+            if isinstance(self.window, int | str):
+                raise PreprocessError(
+                    f"the window is {self.window!r}; give a length for each axis, such as (64, 64, 64)"
+                )
+            self.window = tuple(map(int, self.window))
             return Tiling(self.window, OVERLAP if self.overlap is None else self.overlap)
         if self.overlap is not None:
             raise PreprocessError("an overlap (--overlap) is one of windows; give the window too, or leave it out")

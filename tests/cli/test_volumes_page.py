@@ -11,7 +11,7 @@ import pytest
 
 from models import world3d
 from onnxcam.methods import METHODS
-from tests.cli.test_cli import Run
+from tests.cli.test_cli import SHAPES, Run
 from tests.docs_pages import DOCS, follow
 from tests.explainer.test_tiled import MODELS
 from tests.media.test_dicom import write
@@ -43,3 +43,16 @@ def test_the_page_names_the_methods_that_add_up() -> None:
     listed = re.search(r"For\n?(.*?)Others are refused", text, re.DOTALL)
     assert listed is not None
     assert set(re.findall("`(.*?)`", listed[1])) == {method.id for method in METHODS.values() if method.additive}
+
+
+def test_a_window_in_other_words(onnxcam: Run) -> None:
+    ran = onnxcam("explain", str(MODELS / "volumes.onnx"), str(SHAPES), "--window", "64,big")
+    assert ran.code == 2
+    assert "--window takes a length for each axis, such as --window 64,64,64, not '64,big'" in ran.err
+
+
+def test_a_series_is_no_picture(onnxcam: Run, tmp_path: Path) -> None:
+    write(tmp_path, 0, np.zeros((4, 4), np.int16))
+    ran = onnxcam("explain", str(SHAPES), str(tmp_path))
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert "is a folder, not an image" in ran.err

@@ -56,6 +56,32 @@ def test_the_map_of_windows_is_that_of_the_whole(method: str) -> None:
     assert alike(tiled.map, whole.map) > 0.99
 
 
+@pytest.mark.parametrize("method", ["gradient", "layercam", "gradcam"])
+def test_outputs_of_half_the_size_and_channels_last(method: str) -> None:
+    def model(height: object, width: object) -> onnx.ModelProto:
+        half = [f"{n // 2}" if isinstance(n, int) else "h" for n in (height, width)]
+        made = onnx.parser.parse_model(f"""
+            <ir_version: 8, opset_import: ["": 20]>
+            main (float[n, {height}, {width}, 3] x) => (float[n, {half[0]}, {half[1]}, 2] y) {{
+                t = Transpose<perm = [0, 3, 1, 2]>(x)
+                a = Conv<pads = [1, 1, 1, 1], strides = [2, 2]>(t, w)  h = Relu(a)
+                b = Conv<pads = [1, 1, 1, 1]>(h, v)  y = Transpose<perm = [0, 2, 3, 1]>(b)
+            }}""")
+        rng = np.random.default_rng(4)
+        for name, shape in (("w", (4, 3, 3, 3)), ("v", (2, 4, 3, 3))):
+            made.graph.initializer.append(
+                numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
+            )
+        return made
+
+    image = RNG.integers(0, 255, (44, 70, 3), np.uint8)
+    options: Any = {"preprocess": "unit", "task": "segmentation"}
+    whole = Explainer(model(44, 70), method, **options)(image, "class=1")
+    tiled = Explainer(model(32, 32), method, window=(32, 32), **options)(image, "class=1")
+    assert tiled.outputs["y"].shape == (1, 22, 35, 2)
+    assert alike(tiled.map, whole.map) > 0.99
+
+
 def test_a_procedure_and_signed_maps() -> None:
     options: Any = {"method": "integrated-gradients", "settings": {"steps": 4}, "signed": True}
     whole = Explainer(network(*VOLUME.shape), preprocess="raw", **options)(VOLUME, "class=1")
@@ -177,6 +203,7 @@ def test_what_windows_do_not_do() -> None:
             "the overlap of windows is 1; it is a share from 0 to below 1",
             {"window": WINDOW, "overlap": 1.0},
         ),
+        (PreprocessError, r"the window is 16; give a length for each axis, such as \(64, 64, 64\)", {"window": 16}),
         (PreprocessError, r"an overlap \(--overlap\) is one of windows; give the window too", {"overlap": 0.5}),
         (
             MethodError,
