@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from onnxcam.errors import MethodError, ModelError, TargetError
 from onnxcam.explainer.assembler import Assembler
 from onnxcam.explainer.explanation import Explanation
+from onnxcam.explainer.frame_maps import explain_frames
 from onnxcam.explainer.options import FixedArguments, Options
 from onnxcam.explainer.request import Arrays, ExplanationRequest, PreprocessedImage, select_rows
 from onnxcam.explainer.runner import Runner
 from onnxcam.graph.cache import GraphCache
 from onnxcam.graph.io import ModelLike
+from onnxcam.media.video import is_video
 from onnxcam.metadata.reading import Part
 from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
 from onnxcam.methods import find_method, read_settings
@@ -88,6 +90,8 @@ class Explainer(FixedArguments):
             (docs/signals.md).
         start: Where the part of a longer signal begins: a sample, or seconds such as ``"2.5s"``.
         resample: Change signals of another rate to the model's.
+        frames: Which frames of a video are taken: so many, spread evenly, ``"stride=5"`` or ``"fps=2"``
+            (docs/video.md).
 
     Raises:
         OnnxcamError: a message of one line says what is wrong (see `onnxcam.errors`).
@@ -120,6 +124,7 @@ class Explainer(FixedArguments):
     rate: float | None = None
     start: int | str | None = None
     resample: bool = False
+    frames: int | str | None = None
 
     def __post_init__(self) -> None:
         self.settings, self.inputs = MappingProxyType(dict(self.settings)), MappingProxyType(dict(self.inputs))
@@ -128,7 +133,7 @@ class Explainer(FixedArguments):
             find_method(self.method)  # before the model is read
         about = self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs, self._said()
         signals = SignalChoice(self.rate, self.start, self.resample)
-        self.network = ModelDescription(*about, cache=self._graph_cache(), signals=signals)
+        self.network = ModelDescription(*about, cache=self._graph_cache(), signals=signals, frames=self.frames)
         self.method = self._default_method() if self.method == AUTO else self.method
         method = find_method(self.method)
         smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
@@ -200,6 +205,8 @@ class Explainer(FixedArguments):
             TargetError: the target means nothing for the model or the image.
             GradientError: the gradient is zero everywhere.
         """
+        if is_video(images) and self.network.modality.decodes(str(images)):
+            return explain_frames(self, images, target, inputs)  # type: ignore[arg-type]
         extra = self.network.read_inputs(inputs or {})
         with self.network.telling_guess():
             found = list(self._explain(images if isinstance(images, list) else [images], target, extra))

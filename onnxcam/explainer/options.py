@@ -44,6 +44,7 @@ class Options(TypedDict, total=False):
     rate: float | None
     start: int | str | None
     resample: bool
+    frames: int | str | None
 
 
 class FixedArguments:
