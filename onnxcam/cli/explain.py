@@ -76,6 +76,10 @@ def command(
     part: parts.PartsOption = None,
     prompt: parts.PromptOption = None,
     image_token: parts.ImageTokenOption = None,
+    frames: Annotated[
+        str | None,
+        typer.Option(help="Frames of a video: so many, such as 16, or stride=5, or fps=2.", show_default=False),
+    ] = None,
     provider: options.ProviderOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print manifest.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("onnxcam-out"),
@@ -120,7 +124,7 @@ def command(
         ),
     ] = None,
 ) -> None:
-    """Explain images, volumes or signals. Writes overlays, raw maps and manifest.json to a folder.
+    """Explain images, volumes, signals or videos. Writes overlays, raw maps and manifest.json to a folder.
 
     An interrupted run resumes when you repeat the command.
     """
@@ -165,6 +169,7 @@ def command(
         resample=resample,
         window=options.lengths(window),
         overlap=overlap,
+        frames=frames,
     )
     wanted: Sequence[str | None] = [f"top={top}"] if top else target or [None]
     for one in wanted:

@@ -15,6 +15,7 @@ from onnxcam.explainer.explanation import Explanation
 from onnxcam.explainer.request import Array, Arrays, ExplanationRequest
 from onnxcam.media import heatmap
 from onnxcam.media.signal import Signal
+from onnxcam.media.video import Clip
 from onnxcam.metadata.reserved import CHOSEN, FEATURES, MAP, SCORE
 from onnxcam.methods import Method
 from onnxcam.model.description import ModelDescription
@@ -72,6 +73,7 @@ class Assembler:
             image=modality.pixels(picture),
             affine=modality.affine(picture),
             signal=picture if isinstance(picture, Signal) else None,
+            clip=picture if isinstance(picture, Clip) else None,
             map=cast(Any, partial(self._map, flat, None if parts is not None else picture, drawn, space)),
             map_at=partial(self._map, flat, picture, drawn, space) if parts is None else None,
             raw=raw,

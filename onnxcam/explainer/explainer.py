@@ -16,6 +16,7 @@ from onnxcam.errors import MethodError, ModelError, PreprocessError, TargetError
 from onnxcam.explainer.assembler import Assembler
 from onnxcam.explainer.compiled import CompiledExplanation
 from onnxcam.explainer.explanation import Explanation
+from onnxcam.explainer.frame_maps import explain_frames
 from onnxcam.explainer.options import FixedArguments, Options
 from onnxcam.explainer.request import Arrays, ExplanationRequest, PreprocessedImage, select_rows
 from onnxcam.explainer.runner import Runner
@@ -23,6 +24,7 @@ from onnxcam.explainer.tiled import TiledRunner
 from onnxcam.graph.cache import GraphCache
 from onnxcam.graph.io import ModelLike
 from onnxcam.media.tiles import OVERLAP, Tiling
+from onnxcam.media.video import is_video
 from onnxcam.metadata.reading import Part
 from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
 from onnxcam.methods import find_method, read_settings
@@ -101,6 +103,8 @@ class Explainer(FixedArguments):
             volumes are explained window by window, and the maps joined (docs/volumes.md). None: the network takes the
             whole input.
         overlap: The share of a window that the next one covers too, from 0 to below 1; None is 0.5.
+        frames: Which frames of a video are taken: so many, spread evenly, ``"stride=5"`` or ``"fps=2"``
+            (docs/video.md).
 
     Raises:
         OnnxcamError: a message of one line says what is wrong (see `onnxcam.errors`).
@@ -137,6 +141,7 @@ class Explainer(FixedArguments):
     resample: bool = False
     window: Sequence[int] | None = None
     overlap: float | None = None
+    frames: int | str | None = None
 
     def __post_init__(self) -> None:
         self.settings, self.inputs = MappingProxyType(dict(self.settings)), MappingProxyType(dict(self.inputs))
@@ -152,6 +157,7 @@ class Explainer(FixedArguments):
             tokenizer=self.tokenizer,
             signals=signals,
             tiling=self._tiling(),
+            frames=self.frames,
         )
         self.method = self._default_method() if self.method == AUTO else self.method
         method = find_method(self.method)
@@ -239,6 +245,8 @@ class Explainer(FixedArguments):
             TargetError: the target means nothing for the model or the image.
             GradientError: the gradient is zero everywhere.
         """
+        if is_video(images) and self.network.modality.decodes(str(images)):
+            return explain_frames(self, images, target, inputs)  # type: ignore[arg-type]
         extra = self.network.read_inputs(inputs or {})
         with self.network.telling_guess():
             found = list(self._explain(images if isinstance(images, list) else [images], target, extra))

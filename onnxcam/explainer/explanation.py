@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from onnxcam import files
 from onnxcam.errors import OutputError, nearest
-from onnxcam.media import heatmap, planes, signal_plot, volume
+from onnxcam.media import heatmap, planes, signal_plot, video, volume
 from onnxcam.media import image as pictures
 from onnxcam.media.signal import Signal
+from onnxcam.media.video import Clip
 
 __all__ = [
     "EXACT",
@@ -120,6 +121,7 @@ class Explanation:
         affine: The position of a volume in the scanner, float64 [4, 4], from a NIfTI file or a DICOM series.
         signal: The signal, of a network of signals: its values, rate and channels; *image* has its values [C, T] or, of
             a spectrogram, [C, H, W], and *map* is [T] or [H, W].
+        clip: The frames of a video; *image* is uint8 [T, H, W, 3] RGB, and *map* [T, H, W].
         note: What a default target was resolved to.
         warnings: What the user should know about this map.
     """
@@ -139,6 +141,7 @@ class Explanation:
     parts: tuple[str, ...] | None = None
     affine: NDArray[np.float64] | None = None
     signal: Signal | None = None
+    clip: Clip | None = None
     features: NDArray[np.float32] | None = None
     note: str = ""
     warnings: tuple[str, ...] = ()
@@ -156,6 +159,8 @@ class Explanation:
             return heatmap.sentence(self.parts, self.map, alpha, colormap)
         if self.signal is not None:
             return signal_plot.plot(self.signal, self.map, alpha, colormap)
+        if self.clip is not None:
+            return video.overlay(self.clip, self.map, alpha, colormap)
         if self.is_volume:
             return planes.overlay(self.image, self.map, self.affine, alpha, colormap)
         drawn = heatmap.overlay(self.image, self.map, alpha, colormap)
@@ -181,7 +186,12 @@ class Explanation:
 
     @property
     def along_time(self) -> NDArray[np.float32] | None:
-        """The map along time, float32 [T]: of a spectrogram the largest magnitude at each time; None for no signal."""
+        """The map along time, float32 [T]: of a spectrogram the largest magnitude at each time; None for no signal.
+
+        Of a video it is the score of each frame, or the mean of its map, over the largest magnitude.
+        """
+        if self.clip is not None:
+            return video.weights(self.clip, self.map)
         if self.signal is None:
             return None
         across = np.moveaxis(self.map, self.signal.time, 0).reshape(self.map.shape[self.signal.time], -1)
@@ -190,7 +200,7 @@ class Explanation:
     @property
     def is_volume(self) -> bool:
         """Whether the image is a volume."""
-        return self.map.ndim == 3
+        return self.map.ndim == 3 and self.clip is None
 
     def box(self, threshold: float = 0.15) -> tuple[int, int, int, int] | None:
         """Return the box (x1, y1, x2, y2) around the largest region above *threshold* times the maximum, or None."""
@@ -211,7 +221,7 @@ class Explanation:
         All that is not stated is ``alpha=0.5, colormap="jet", boxes=False, maps="all", format="png", quality=90``.
 
         Returns the paths by kind: ``"overlay"``, ``"map"``, ``"raw"``, and of a signal ``"time"``, the map along
-        time as .csv. OutputError where they cannot be written.
+        time as .csv; of a video ``"video"``, .mp4. OutputError where they cannot be written.
         """
         folder = Path(directory)
         encoded = self.encode(stem, **drawing)
@@ -226,8 +236,12 @@ class Explanation:
         check_drawing(chosen)
         start, maps = f"{stem}-{self.slug}-{self.method}", chosen["maps"]
         found = {"raw": (f"{start}-raw.npy", _npy(self.raw))}
-        if self.along_time is not None and self.signal is not None:
-            found["time"] = f"{start}-time.csv", _table(self.signal, self.along_time)
+        timed = self.signal or self.clip
+        if timed is not None and self.along_time is not None:
+            found["time"] = f"{start}-time.csv", _table(timed, self.along_time)
+        if self.clip is not None and maps != "raw":
+            content = video.encode(self.clip, self.map, chosen["alpha"], chosen["colormap"])
+            found["video"] = f"{start}-overlay.mp4", content
         if maps == "all" and self.affine is None:
             found["map"] = f"{start}-map.npy", _npy(self.map)
         elif maps == "all" and self.affine is not None:
@@ -257,10 +271,12 @@ def check_drawing(drawing: Drawing) -> None:
         raise OutputError(f"the quality is {quality}; it is a whole number from 1 to 100")
 
 
-def _table(signal: Signal, weights: NDArray[np.float32]) -> bytes:
+def _table(signal: Signal | Clip, weights: NDArray[np.float32]) -> bytes:
     """Return the map along time as the content of a .csv file: the time and the weight of each sample."""
-    rows = (f"{time:.9g},{weight:.6g}" for time, weight in zip(signal.times, weights, strict=True))
-    return "\n".join([f"{signal.unit},weight", *rows, ""]).encode()
+    columns = [signal.times, weights, *([signal.scores] if isinstance(signal, Clip) and signal.scores else [])]
+    rows = (",".join(f"{one:.9g}" for one in row) for row in zip(*columns, strict=True))
+    header = ",".join((signal.unit, "weight", "score")[: len(columns)])
+    return "\n".join([header, *rows, ""]).encode()
 
 
 def _npy(array: NDArray[Any]) -> bytes:

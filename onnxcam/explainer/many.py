@@ -20,6 +20,7 @@ from onnxcam.explainer.request import PreprocessedImage
 from onnxcam.graph.io import load
 from onnxcam.graph.model_files import model_hash
 from onnxcam.media import image as images
+from onnxcam.media.video import is_video
 from onnxcam.metadata.reading import Part
 from onnxcam.progress import Progress, quiet
 
@@ -114,11 +115,14 @@ class _ImageRun:
         name, network = self.names[number], self.explainer.network
         is_image = network.modality.decodes(name)
         try:
+            is_image = is_image and not is_video(name)
             data = images.load(name) if is_image else _content(name) if self.folder.resumes else b""
             sha256 = hashlib.sha256(data).hexdigest() if self.folder.resumes else ""
             known = self.folder.known(name, sha256)
             if known is not None:
                 return _RunImage(number, name, sha256, known=known)
+            if network.modality.decodes(name) and is_video(name):
+                return _RunImage(number, name, sha256)  # its frames are read while they are explained
             content = images.decode(data, name, network.warn) if is_image else name
             return _RunImage(number, name, sha256, self.explainer.prepare(content))
         except OnnxcamError as error:
@@ -139,8 +143,8 @@ class _ImageRun:
         try:
             if isinstance(image.content, OnnxcamError):
                 raise image.content
-            assert image.content is not None
-            explanations = self.explainer.each(image.content, target)
+            is_clip = image.content is None
+            explanations = self.explainer.each(image.name if is_clip else image.content, target)  # type: ignore[arg-type]
         except _OF_EVERY_IMAGE:
             raise
         except OnnxcamError as error:

@@ -48,6 +48,7 @@ class Options(TypedDict, total=False):
     resample: bool
     window: Sequence[int] | None
     overlap: float | None
+    frames: int | str | None
 
 
 class FixedArguments:

@@ -11,7 +11,7 @@ from onnxcam.media import heatmap
 from onnxcam.media.image import RgbImage
 from onnxcam.media.signal import Signal
 
-__all__ = ["WIDTH", "grey", "plot", "thumbnail"]
+__all__ = ["WIDTH", "curve", "grey", "plot", "thumbnail"]
 
 WIDTH = 1200
 """The width of a plot, in pixels."""
@@ -58,7 +58,17 @@ def plot(signal: Signal, heat: NDArray[np.float32], alpha: float = 0.5, colormap
     below = _Area(_LEFT, area.bottom + _GAP, area.right, area.bottom + _GAP + _CURVE)
     weight = grid if grid.ndim == 1 else np.take_along_axis(grid, np.abs(grid).argmax(0)[None], 0)[0]
     _curve(image, below, weight, colormap)
-    _axis(image, below, signal)
+    name = "s" if signal.rate else signal.unit if signal.values.ndim == 2 else "frames"
+    _axis(image, below, signal.times, name)
+    return image
+
+
+def curve(weight: NDArray[np.float32], times: NDArray[np.float64], unit: str, colormap: str = "jet") -> RgbImage:
+    """Return a map along time, [T], as a curve over *times*, evenly spaced, uint8 RGB [h, 1200, 3]."""
+    image = np.full((_GAP + _CURVE + _BOTTOM, WIDTH, 3), 255, np.uint8)
+    area = _Area(_LEFT, _GAP, WIDTH - _RIGHT, _GAP + _CURVE)
+    _curve(image, area, weight, colormap)
+    _axis(image, area, times, unit)
     return image
 
 
@@ -200,21 +210,19 @@ def _curve(image: RgbImage, area: _Area, weight: NDArray[np.float32], colormap: 
     _label(image, "-1" if base < height else "0", (8, area.bottom - 1))
 
 
-def _axis(image: RgbImage, area: _Area, signal: Signal) -> None:
+def _axis(image: RgbImage, area: _Area, times: NDArray[np.float64], unit: str) -> None:
     """Draw the axis of time with round numbers, and its unit."""
     import cv2
 
-    times = signal.times
-    step_of_one = 1 / signal.rate if signal.rate else 1.0
-    first, last = float(times[0]), float(times[-1]) + step_of_one
+    one = float(times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else 1.0
+    first, last = float(times[0]), float(times[-1]) + one
     step = _round_step((last - first) / 8)
     cv2.line(image, (area.left, area.bottom), (area.right - 1, area.bottom), _INK, 1)
     for k in range(int(np.ceil(first / step - 1e-9)), int(last / step + 1e-9) + 1):
         x = area.left + round((k * step - first) / (last - first) * (area.right - 1 - area.left))
         cv2.line(image, (x, area.bottom), (x, area.bottom + 5), _INK, 1)
         _label(image, f"{k * step:.10g}", (x, area.bottom + 20), centred=True)
-    name = "s" if signal.rate else signal.unit if signal.values.ndim == 2 else "frames"
-    _label(image, name, ((area.left + area.right) // 2, area.bottom + 38), centred=True)
+    _label(image, unit, ((area.left + area.right) // 2, area.bottom + 38), centred=True)
 
 
 def _round_step(rough: float) -> float:

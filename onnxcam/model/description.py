@@ -26,6 +26,7 @@ from onnxcam.metadata.prompting import Prompting
 from onnxcam.metadata.reading import Part
 from onnxcam.model import inputs as other_inputs
 from onnxcam.model import probes
+from onnxcam.model.clip_modality import ClipModality, clip_length
 from onnxcam.model.inputs import InputValue
 from onnxcam.model.invalid import explaining_invalid_models
 from onnxcam.model.measured import Measured, apply_measured, uncertain
@@ -67,6 +68,7 @@ class ModelDescription:
         text_model: The text tower of an image tower; None: the model itself, if it holds both.
         tokenizer: The tokenizer of the text tower; None: the one beside it.
         signals: What the user says of signals: their rate, and the part to explain.
+        frames: Which frames of a video are taken.
         tasks: What the model may do, the likeliest first.
         warnings: What the user should know about every map.
         stitched: The output that is joined of windows; None without windows.
@@ -88,6 +90,7 @@ class ModelDescription:
     tokenizer: str | os.PathLike[str] | None = None
     signals: SignalChoice = field(default_factory=SignalChoice)
     tiling: Tiling | None = None
+    frames: int | str | None = None
     warnings: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -301,6 +304,16 @@ class ModelDescription:
         own = self.modality.notes(seen)
         return list(dict.fromkeys([*(one for one in self.warnings if one not in about_images or one in own), *own]))
 
+    @cached_property
+    def _frame_preprocess(self) -> ResolvedPreprocess:
+        """How a frame of a clip becomes [1, C, H, W], and how that is known."""
+        layout, shape, names = self.layout, list(self.image.shape or ()), self.names
+        assert layout is not None
+        sides = [n if isinstance(n := shape[axis], int) else None for axis in layout.space[1:]]
+        dtype = self.image.dtype.numpy() if self.image.dtype is not None else np.dtype(np.float32)
+        spec = TensorSpec.make(self.picture, dtype, (None, 3, *sides), "nchw")
+        return preprocessing.resolve(self.preprocess, spec, path=names.path, metadata=names.metadata)
+
     def use(self, preprocessing: ResolvedPreprocess) -> None:
         """Replace the preprocessing, and its warnings."""
         old = self.resolved.warnings
@@ -319,7 +332,10 @@ class ModelDescription:
         dtype = self.image.dtype.numpy() if self.image.dtype is not None else np.dtype(np.float32)
         spec = self.preprocess or self.names.card.preprocess
         source = "user" if self.preprocess else "card" if spec else "guess"
-        other = no_volume(list(self.image.shape or ()), layout.channel)
+        shape = list(self.image.shape or ())
+        other = no_volume(shape, layout.channel)
+        if shape[layout.channel] == 3:
+            return ClipModality(layout, clip_length(shape, layout), lambda: self._frame_preprocess, self.frames, other)
         lengths = layout.size(self.image) if self.tiling is None else ()
         return VolumeModality(layout, dtype, spec, self.warnings.append, source, lengths, other)
 

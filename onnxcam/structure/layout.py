@@ -257,6 +257,8 @@ def picture_layout(image: ir.Value) -> GridLayout | None:
     if image.shape is None or len(image.shape) not in (3, 4, 5):
         return None
     axes = tuple(range(1, len(image.shape)))
+    if len(axes) == 4 and image.shape[2] == _COLOURS and _COLOURS not in (image.shape[1], image.shape[4]):
+        return GridLayout(2, (1, 3, 4))  # a clip of frames
     return GridLayout(axes[-1], axes[:-1]) if channels_last(image) else GridLayout(1, axes[1:])
 
 
@@ -265,6 +267,7 @@ def is_picture(value: ir.Value) -> bool:
     return value.shape is not None and len(value.shape) in (4, 5)
 
 
+_COLOURS = 3
 FEATURES = 16
 """An input of so many channels takes features of another model, not an image."""
 _NO_IMAGE = re.compile(r"mask|trimap|flow|sigma|noise|hidden|state|prev(?!iew)|depth", re.IGNORECASE)

@@ -69,9 +69,7 @@ def test_outputs_of_half_the_size_and_channels_last(method: str) -> None:
             }}""")
         rng = np.random.default_rng(4)
         for name, shape in (("w", (4, 3, 3, 3)), ("v", (2, 4, 3, 3))):
-            made.graph.initializer.append(
-                numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
-            )
+            made.graph.initializer.append(numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name))
         return made
 
     image = RNG.integers(0, 255, (44, 70, 3), np.uint8)

@@ -1,0 +1,60 @@
+"""Networks of images over a video: one map for each sampled frame, read and explained one at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnxcam.explainer.explanation import Explanation
+from onnxcam.media import video
+from onnxcam.media.video import Clip
+from onnxcam.targets import Target
+
+if TYPE_CHECKING:
+    from onnxcam.explainer.explainer import Explainer
+
+__all__ = ["FRAMES", "explain_frames"]
+
+FRAMES = 32
+"""Frames that are explained where the user does not say how many."""
+
+
+def explain_frames(
+    explainer: Explainer, path: str | os.PathLike[str], target: Target, inputs: Mapping[str, Any] | None = None
+) -> Explanation:
+    """Explain the sampled frames of the video *path* for one target: by default the top one of the middle frame.
+
+    One frame is in memory in its full size; frames and maps are kept small, [T, h, w] with a side of 480 pixels at
+    most. The score is that of the frame with the highest one.
+    """
+    taken, chosen, rate = video.sampled(path, explainer.frames, FRAMES)
+    wanted, note = target, ""
+    if target is None and explainer.target is None:
+        middle, _, _ = video.sampled(path, explainer.frames, FRAMES)
+        *_, last = (frame for frame, _ in zip(middle, range(len(chosen) // 2 + 1), strict=False))
+        wanted = explainer(last, None, inputs).words
+        note = f"{wanted}: the top target of the middle frame, number {chosen[len(chosen) // 2]}"
+    found, frames, maps = [], [], []
+    for frame in taken:
+        one = explainer(frame, wanted, inputs)
+        picture = video.small(frame)
+        assert one.map_at is not None
+        maps.append(one.map_at(picture.shape[:2]))
+        frames.append(picture)
+        found.append(replace(one, image=picture, map=maps[-1], map_at=None, outputs={}))
+    best = max(found, key=lambda one: one.score)
+    clip = Clip(np.stack(frames), tuple(chosen), rate, scores=tuple(one.score for one in found))
+    warnings = tuple(dict.fromkeys(text for one in found for text in one.warnings))
+    return replace(
+        best,
+        image=clip.frames,
+        map=np.stack(maps),
+        raw=np.stack([one.raw for one in found]),
+        clip=clip,
+        note=note or best.note,
+        warnings=warnings,
+    )

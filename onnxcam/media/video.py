@@ -1,0 +1,198 @@
+"""Videos: frames of a file, sampled as stated; the frames of a clip with their maps, as pictures and as a video."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxcam import paths
+from onnxcam.errors import ImageError, OutputError, PreprocessError
+from onnxcam.media import heatmap, signal_plot
+from onnxcam.media.image import RgbImage
+from onnxcam.stderr import silence
+from onnxcam.text import in_message
+
+__all__ = [
+    "LARGEST",
+    "MOST",
+    "SUFFIXES",
+    "Clip",
+    "encode",
+    "is_video",
+    "numbers",
+    "overlay",
+    "sampled",
+    "small",
+    "weights",
+]
+
+SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+MOST = 512
+"""More frames are refused: all that are explained are kept until the video is written."""
+LARGEST = 480
+"""The longer side, in pixels, of the frames that are kept and drawn."""
+_SHOWN = 8
+"""Frames of a drawing."""
+_SLOWEST = 4.0  # frames in a second of a written video
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames, uint8 [T, H, W, 3] RGB.
+
+    Attributes:
+        frames: The frames, for a drawing smaller than in the file.
+        places: Their numbers in the file.
+        rate: The file's frames in a second; None for an array.
+        notes: How they were sampled.
+        scores: The score of the target in each frame, of a network of images; empty for one of clips.
+    """
+
+    frames: NDArray[np.uint8]
+    places: tuple[int, ...]
+    rate: float | None = None
+    notes: tuple[str, ...] = ()
+    scores: tuple[float, ...] = ()
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """The time of each frame, in seconds where the rate is known, else its number."""
+        return np.asarray(self.places, np.float64) / (self.rate or 1.0)
+
+    @property
+    def unit(self) -> str:
+        """The unit of `times`."""
+        return "seconds" if self.rate else "frame"
+
+
+def is_video(source: object) -> bool:
+    """Return whether *source* is the name of a video file."""
+    return isinstance(source, str | os.PathLike) and Path(source).suffix.lower() in SUFFIXES
+
+
+def numbers(wanted: int | str | None, count: int, rate: float, default: int) -> list[int]:
+    """Return the numbers of the frames to take of *count*: so many, spread evenly; ``stride=N``; or ``fps=N``.
+
+    PreprocessError for another notation, or more than `MOST` frames.
+    """
+    found = re.fullmatch(r"\s*(?:(stride|fps)\s*=\s*)?(\d+(?:\.\d+)?)\s*", str(default if wanted is None else wanted))
+    value = float(found[2]) if found is not None else 0
+    if found is None or value <= 0 or (found[1] != "fps" and value != int(value)):
+        raise PreprocessError(
+            f"the frames are {wanted!r}; give their number, such as 16, or stride=5, every fifth, or fps=2, two in a "
+            "second"
+        )
+    if found[1] is None:
+        number = min(int(value), count)
+        chosen = [int((k + 0.5) * count / number) for k in range(min(number, MOST + 1))]
+    else:
+        step = value if found[1] == "stride" else max(rate / value, 1.0)
+        chosen = [int(k * step) for k in range(min(int((count - 1) / step) + 1, MOST + 1))]
+    if len(chosen) > MOST:
+        raise PreprocessError(
+            f"more than {MOST} frames are asked for; take fewer (frames=, --frames, or a larger stride)"
+        )
+    return chosen
+
+
+def sampled(
+    path: str | os.PathLike[str], wanted: int | str | None, default: int
+) -> tuple[Iterator[RgbImage], list[int], float]:
+    """Return the frames of a video that are *wanted*, one at a time, their numbers, and the file's rate.
+
+    ImageError where the file is no video, or is cut off.
+    """
+    import cv2
+
+    paths.check_file(path, ImageError, "video")
+    with silence():
+        video = cv2.VideoCapture(os.fspath(path))
+        count, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), float(video.get(cv2.CAP_PROP_FPS))
+    if not video.isOpened() or count <= 0:
+        raise ImageError(
+            f"{in_message(path)}: is no video that OpenCV reads, or is cut off; copy it again, or save it as .mp4"
+        )
+    rate = rate if 0 < rate < 1e5 else 1.0
+    chosen = numbers(wanted, count, rate, default)
+    return _read(video, path, chosen, count), chosen, rate
+
+
+def _read(video: object, path: str | os.PathLike[str], chosen: Sequence[int], count: int) -> Iterator[RgbImage]:
+    place = 0
+    for number in chosen:
+        while place <= number:
+            with silence():
+                good, frame = video.read() if place == number else (video.grab(), None)  # type: ignore[attr-defined]
+            if not good:
+                raise ImageError(
+                    f"{in_message(path)}: the video is cut off, frame {place} of {count} cannot be read; copy it again"
+                )
+            place += 1
+        yield np.ascontiguousarray(np.asarray(frame, np.uint8)[..., ::-1])
+
+
+def small(frame: RgbImage) -> RgbImage:
+    """Return *frame* with the longer side of at most `LARGEST` pixels, both even, as codecs need them."""
+    import cv2
+
+    height, width = frame.shape[:2]
+    scale = min(1.0, LARGEST / max(height, width))
+    size = max(2, round(width * scale) // 2 * 2), max(2, round(height * scale) // 2 * 2)
+    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def overlay(clip: Clip, heat: NDArray[np.float32], alpha: float, colormap: str) -> RgbImage:
+    """Return some frames with their maps, side by side, above the largest value of the map along time."""
+    import cv2
+
+    count = len(clip.frames)
+    chosen = sorted({round(k * (count - 1) / max(1, min(_SHOWN, count) - 1)) for k in range(min(_SHOWN, count))})
+    side = (signal_plot.WIDTH - 4 * (len(chosen) - 1)) // len(chosen)
+    tiles = []
+    for number in chosen:
+        drawn = heatmap.overlay(clip.frames[number], heat[number], alpha, colormap)
+        height = max(1, round(drawn.shape[0] * side / drawn.shape[1]))
+        scaled = np.asarray(cv2.resize(drawn, (side, height), interpolation=cv2.INTER_AREA), np.uint8)
+        tiles.append(np.pad(scaled, ((0, 8), (0, 0 if number == chosen[-1] else 4), (0, 0)), constant_values=255))
+    row = np.concatenate(tiles, axis=1)
+    row = np.pad(row, ((0, 0), (0, signal_plot.WIDTH - row.shape[1]), (0, 0)), constant_values=255)
+    curve = signal_plot.curve(weights(clip, heat), clip.times, clip.unit, colormap)
+    return np.concatenate([row, curve])
+
+
+def weights(clip: Clip, heat: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the weight of each frame, [T]: its score, or the mean of its map [H, W], over the largest magnitude."""
+    mean = np.asarray(clip.scores) if clip.scores else heat.mean(axis=(1, 2))
+    return np.asarray(mean / max(float(np.abs(mean).max(initial=0)), 1e-38), np.float32)
+
+
+def encode(clip: Clip, heat: NDArray[np.float32], alpha: float, colormap: str) -> bytes:
+    """Return the frames with their maps as the bytes of an .mp4 file (mp4v); OutputError without that codec."""
+    import cv2
+
+    steps = np.diff(clip.times)
+    rate = 1 / float(steps.mean()) if len(steps) and clip.rate else _SLOWEST
+    height, width = clip.frames.shape[1:3]
+    with tempfile.TemporaryDirectory(prefix="onnxcam-") as folder:
+        path = os.path.join(folder, "overlay.mp4")
+        with silence():
+            fourcc = cv2.VideoWriter.fourcc(*"mp4v")
+            writer = cv2.VideoWriter(path, fourcc, max(rate, _SLOWEST), (width // 2 * 2, height // 2 * 2))
+            is_open = writer.isOpened()
+            for frame, one in zip(clip.frames, heat, strict=True) if is_open else ():
+                drawn = heatmap.overlay(frame, one, alpha, colormap)[: height // 2 * 2, : width // 2 * 2]
+                writer.write(np.ascontiguousarray(drawn[..., ::-1]))
+            writer.release()
+        content = Path(path).read_bytes() if os.path.exists(path) else b""
+    if not is_open or not content:
+        raise OutputError(
+            "this OpenCV cannot write .mp4 videos (codec mp4v); take --maps raw, or install another OpenCV"
+        )
+    return content
