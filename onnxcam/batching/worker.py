@@ -123,17 +123,17 @@ class Worker:
         targets = self._job.targets if own is None else [own]
         if isinstance(loaded.content, OnnxcamError):
             return ExplainedPicture(loaded, [failed_row(loaded.content, targets[0])])
-        return ExplainedPicture(loaded, [one for target in targets for one in self._each(loaded.content, target)])
+        return ExplainedPicture(loaded, self._each(loaded.content, targets))
 
-    def _each(self, content: PreprocessedImage, target: str | None) -> Sequence[Explanation | BatchRow]:
+    def _each(self, content: PreprocessedImage, targets: Sequence[str | None]) -> Sequence[Explanation | BatchRow]:
         try:
-            return self.explainer.each(content, target)
+            return self.explainer.each(content, targets)
         except _OF_EVERY_PICTURE:
             raise
-        except OnnxcamError as error:
-            return [failed_row(error, target)]
         except Exception as error:
-            return [failed_row(_unexpected(error), target)]
+            if len(targets) > 1:  # one of them has it
+                return [one for target in targets for one in self._each(content, [target])]
+            return [failed_row(error if isinstance(error, OnnxcamError) else _unexpected(error), targets[0])]
 
     def _finish(self, explained: ExplainedPicture) -> None:
         """Send the rows of a picture, and its overlays by the number of the row."""

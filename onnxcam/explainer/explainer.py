@@ -40,7 +40,7 @@ from onnxcam.targets import ClassAim, Goal, Look, Target, Top, parse
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.descriptions import Descriptions
 from onnxcam.targets.detection import Detections
-from onnxcam.targets.kinds import Text
+from onnxcam.targets.kinds import Class, Text
 from onnxcam.targets.registry import TargetKind
 
 __all__ = ["BATCH", "Explainer", "Image", "explain"]
@@ -245,7 +245,7 @@ class Explainer(FixedArguments):
             TargetError: the target means nothing for the model or the image.
             GradientError: the gradient is zero everywhere.
         """
-        if is_video(images) and self.network.modality.decodes(str(images)):
+        if self._is_of_frames(images):
             return explain_frames(self, images, target, inputs)  # type: ignore[arg-type]
         extra = self.network.read_inputs(inputs or {})
         with self.network.telling_guess():
@@ -263,17 +263,35 @@ class Explainer(FixedArguments):
         return PreprocessedImage(content, self.network.modality.tensor(content))
 
     def each(
-        self, image: Image, target: Target = None, inputs: Mapping[str, InputValue] | None = None
+        self,
+        image: Image,
+        target: Target | Sequence[Target] = None,
+        inputs: Mapping[str, InputValue] | None = None,
     ) -> list[Explanation]:
-        """Explain one image for *target*: for ``top=5`` five explanations, for a text said of it one for each word.
+        """Explain one image for *target*, or for each of a list.
 
-        One for any other target. Raises as a call does.
+        For ``top=5`` there are five explanations, for a text said of the image one for each word, else one. CAMs of
+        several classes share one forward pass. Raises as a call does.
         """
-        wish = parse(self.target if target is None else target, self.class_names)
+        if self._is_of_frames(image):
+            return [self(image, one, inputs) for one in _listed(target)]
+        prepared = self.prepare(image)
+        wishes = [parse(self.target if one is None else one, self.class_names) for one in _listed(target)]
+        found = self._of_classes(prepared, wishes, inputs)
+        return [one for wish in wishes for one in self._wished(prepared, wish, inputs)] if found is None else found
+
+    def _is_of_frames(self, image: Image | list[Image]) -> bool:
+        """Whether *image* is a video whose frames the model takes one by one."""
+        return is_video(image) and self.network.modality.decodes(str(image))
+
+    def _wished(
+        self, prepared: PreprocessedImage, wish: TargetKind, inputs: Mapping[str, InputValue] | None
+    ) -> list[Explanation]:
         if isinstance(self.network.task, Descriptions) and isinstance(wish, Text | Top):
-            return self._each_word(self.network.task, self.prepare(image), wish, self.network.read_inputs(inputs or {}))
-        count = wish.count if isinstance(wish, Top) else 1
-        return self.best(image, count, inputs) if count > 1 else [self(image, target, inputs)]
+            return self._each_word(self.network.task, prepared, wish, self.network.read_inputs(inputs or {}))
+        if isinstance(wish, Top) and wish.count > 1:
+            return self.best(prepared, wish.count, inputs)
+        return [self(prepared, wish, inputs)]
 
     def _each_word(
         self, task: Descriptions, image: PreprocessedImage, wish: Text | Top, extra: Arrays
@@ -293,11 +311,35 @@ class Explainer(FixedArguments):
                 f"only classifiers and detectors have {count} best targets; this is {self.network.task.name}"
             )
         prepared = self.prepare(image)
+        found = self._of_classes(prepared, [Top(count)], inputs)
+        if found is not None:
+            return found
         first = self(prepared, "top", inputs)
         look = self.network.look(prepared.tensor, prepared.content, self.network.read_inputs(inputs or {}))
         with self.network.telling_guess():
             order = self.network.task.ranked(replace(look, known=first.outputs))
         return [first, *(self(prepared, wish, inputs) for wish in order[1:count])]
+
+    def _of_classes(
+        self, prepared: PreprocessedImage, wishes: Sequence[TargetKind], inputs: Mapping[str, InputValue] | None
+    ) -> list[Explanation] | None:
+        """Explain several classes of one image in one run; None where *wishes* are no such classes."""
+        task = self.network.task
+        count = sum(wish.count if isinstance(wish, Top) else 1 for wish in wishes)
+        if count < 2 or not (isinstance(task, Classes) and all(isinstance(wish, Top | Class) for wish in wishes)):
+            return None
+        extra = self.network.read_inputs(inputs or {})
+        look = self.network.look(prepared.tensor, prepared.content, extra)
+        with self.network.telling_guess():
+            goals = [goal for wish in wishes for goal in task.goals(wish, look)]
+            request = ExplanationRequest(prepared.tensor, goals[:1], extra)
+            found = self._runner.classes(request, goals)
+        if found is None:
+            return None
+        return [
+            self._assembler.explanation(prepared.content, replace(request, goals=[goal]), compiled, one)
+            for goal, (compiled, one) in zip(goals, found, strict=True)
+        ]
 
     def attribute(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float32]:
         """Return the raw maps of preprocessed tensors.
@@ -412,8 +454,7 @@ class Explainer(FixedArguments):
         return self.network.resolve(wish, look)
 
     def _each(self, wanted: Target | Sequence[Target], count: int) -> list[Target]:
-        alone = wanted is None or isinstance(wanted, (str, int, np.integer, TargetKind))
-        each: list[Any] = [wanted] * count if alone else list(wanted)  # type: ignore[arg-type]
+        each = _listed(wanted, count)
         if len(each) != count:
             raise TargetError(f"{len(each)} targets for {count} images; give one for all, or one each")
         return each
@@ -457,6 +498,13 @@ class Explainer(FixedArguments):
     def preprocessing(self) -> Preprocess:
         """How images become tensors; found out at the first use."""
         return self.network.preprocessing
+
+
+def _listed(wanted: Target | Sequence[Target], count: int = 1) -> list[Target]:
+    """Return a list of targets as it is, one target *count* times."""
+    alone = wanted is None or isinstance(wanted, str | int | np.integer | TargetKind)
+    each: list[Any] = [wanted] * count if alone else list(wanted)  # type: ignore[arg-type]
+    return each
 
 
 def explain(model: ModelLike, image: Image, **options: Unpack[Options]) -> Explanation:

@@ -135,19 +135,21 @@ class _ImageRun:
             self.folder.keep(image.number, image.known)
             return None
         targets = self.targets[:1] if isinstance(image.content, OnnxcamError) else self.targets
-        found = [one for target in targets for one in self._explained(image, target)]
+        found = self._explained(image, targets)
         return _RunImage(image.number, image.name, image.sha256, found=found)
 
-    def _explained(self, image: _RunImage, target: str | None) -> list[Named | OnnxcamError]:
-        """Return the explanations of *image* for *target*, or the error."""
+    def _explained(self, image: _RunImage, targets: Sequence[str | None]) -> list[Named | OnnxcamError]:
+        """Return the explanations of *image* for *targets*, or the errors."""
         try:
             if isinstance(image.content, OnnxcamError):
                 raise image.content
             is_clip = image.content is None
-            explanations = self.explainer.each(image.name if is_clip else image.content, target)  # type: ignore[arg-type]
+            explanations = self.explainer.each(image.name if is_clip else image.content, targets)  # type: ignore[arg-type]
         except _OF_EVERY_IMAGE:
             raise
         except OnnxcamError as error:
+            if len(targets) > 1:  # one of them has it
+                return [one for target in targets for one in self._explained(image, [target])]
             if self.strict:
                 raise self._stated(image, error) from error
             return [error]

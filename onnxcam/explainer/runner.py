@@ -14,6 +14,7 @@ from onnxcam.explainer.compiled import CompiledExplanation
 from onnxcam.explainer.kept import KeptExplanation
 from onnxcam.explainer.queries import GraphQueries
 from onnxcam.explainer.request import Array, Arrays, ExplanationRequest
+from onnxcam.explainer.several import explain_classes, sessions_of_classes
 from onnxcam.explainer.shared import SharedExplanation
 from onnxcam.graph.io import all_tensors
 from onnxcam.media import image as pictures
@@ -31,7 +32,7 @@ from onnxcam.progress import Progress
 from onnxcam.structure.layer import Choice
 from onnxcam.structure.place import Place
 from onnxcam.targets import Aim
-from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.aim import ClassAim, WeightsAim
 from onnxcam.targets.goal import Goal, Look
 
 __all__ = ["Runner"]
@@ -69,6 +70,7 @@ class Runner:
         self._probes: dict[Aim, GradientProbe] = {}
         self._levels = HeadLevels(self.network)
         self._shared: dict[tuple[Aim, str, int], SharedExplanation | None] = {}
+        self._several: dict[Aim, CompiledExplanation | None] = {}
         self._pictures: dict[str, Array] = {}
         self.last: CompiledExplanation | None = None
 
@@ -109,6 +111,25 @@ class Runner:
             maps = shared.maps(tensors, [goals[row].feed for row in rows])[MAP]
             found |= {row: (shared.compiled, {MAP: maps[n : n + 1]}) for n, row in enumerate(rows)}
         return [found[row] for row in range(len(goals))]
+
+    def classes(
+        self, request: ExplanationRequest, goals: Sequence[Goal]
+    ) -> list[tuple[CompiledExplanation, Arrays]] | None:
+        """Return what `run` returns, for several *goals* in the one image of *request*, whose own goal is the first.
+
+        None where they are not classes that can share a pass.
+        """
+        aim = goals[0].aim
+        if any(not isinstance(goal.aim, ClassAim) or goal.aim != aim or goal.inputs for goal in goals):
+            return None
+        if aim not in self._several:
+            own = {"signed": self.signed, "features": self.features, "spin": self.spin}
+            self._several[aim] = sessions_of_classes(self._for(request, 0), self.method, self.settings, **own)
+        several = self._several[aim]
+        if several is None:
+            return None
+        found = explain_classes(several, request.feeds(self.network), [int(goal.feed) for goal in goals])
+        return [(several, one) for one in found]
 
     @property
     def kept(self) -> list[str]:

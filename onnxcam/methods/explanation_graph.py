@@ -23,7 +23,7 @@ from onnxcam.structure.layer import Layer, ancestors
 from onnxcam.structure.layout import picture_layout
 from onnxcam.targets.aim import Aim, Aimed
 
-__all__ = ["explanation_graph", "graph_map", "head_graph"]
+__all__ = ["channel_means", "explanation_graph", "graph_map", "head_graph"]
 
 
 def explanation_graph(
@@ -66,12 +66,12 @@ def explanation_graph(
         if method.emit is not None:
             add_output(op, method.emit(_context(op, prepared, layers, target, signed=signed)), MAP)
     if features and len(layers) == 1:
-        add_output(op, _features(op, layers[0]), FEATURES)
+        add_output(op, channel_means(op, layers[0]), FEATURES)
     set_outputs(op, {**target.outputs, SCORE: target.score}, shape=[prepared.batch])
     read_quantised(op.graph, own)
 
 
-def _features(op: Emitter, layer: Layer) -> ir.Value:
+def channel_means(op: Emitter, layer: Layer) -> ir.Value:
     """Return the means of the channels of *layer* over the image, [N, C]."""
     maps = layer.layout.maps(op, layer.dequantised(op))
     return op.ReduceMean(maps, list(range(2, 2 + len(layer.layout.size(layer.value)))), keepdims=0)

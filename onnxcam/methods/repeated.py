@@ -14,8 +14,8 @@ from typing import Any
 import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
+from onnxcam.autodiff.core import Cotangent, connected, dense, dependents
 from onnxcam.autodiff.core import backward as reverse
-from onnxcam.autodiff.core import connected, dependents
 from onnxcam.autodiff.rulesets import past_rounding
 from onnxcam.autodiff.window_pass import carried, dense_seeds
 from onnxcam.autodiff.windows import Window, crop
@@ -40,10 +40,11 @@ def emit_maps(
     image: ir.Value,
     method: GraphMethod,
     layer: Layer,
-    seeds: Mapping[ir.Value, ir.Value],
+    seeds: Mapping[ir.Value, Cotangent],
     images: ir.Value,
     settings: Mapping[str, Any],
     windows: Sequence[tuple[ir.Value, Window]] = (),
+    signed: bool = False,
 ) -> ir.Value | None:
     """Return the maps of *method* at *layer* for M targets, float32 [M, h, w]; None where rows of images are mixed.
 
@@ -53,18 +54,18 @@ def emit_maps(
     if windows:
         table = past_rounding(STANDARD, [value for value, _ in windows])
         ends = carried(op, windows, [layer.value], table)
-        local = None if seeds else _in_window(op, image, method, layer, ends, settings)
+        local = None if seeds else _in_window(op, image, method, layer, ends, settings, signed)
         if local is not None:
             return local
-        seeds = dense_seeds(op, ends, seeds)
+        seeds = dense_seeds(op, ends, {value: dense(op, seed, value) for value, seed in seeds.items()})
     if not can_repeat(op.graph, [layer.value], list(seeds), image):
         return None
     part = RepeatedPart(op, image, [layer.value], list(seeds), images)
     gradients = gradients_of(part, seeds)
     first, own = next(iter(seeds)), dict(settings)
     eigen = "eigen" in own.pop(SMOOTH, NONE)
-    copy, aimed = Layer(part.of(layer.value), layer.layout), Aimed(first, seeds[first], seeds[first])
-    context = RepeatedContext(op, image, copy, aimed, eigen, gradients=gradients)
+    copy, aimed = Layer(part.of(layer.value), layer.layout), Aimed(first, seeds[first], first)
+    context = RepeatedContext(op, image, copy, aimed, eigen, signed, gradients)
     flat: ir.Value = op.Cast(method.emit(context, **own), to=_FLOAT)
     part.finish()
     return flat
@@ -77,6 +78,7 @@ def _in_window(
     layer: Layer,
     ends: Sequence[tuple[ir.Value, Window]],
     settings: Mapping[str, Any],
+    signed: bool,
 ) -> ir.Value | None:
     """Return the maps computed in the window of the layer's gradient; None unless there is one, and maps are local."""
     own, layout = dict(settings), layer.layout
@@ -89,7 +91,8 @@ def _in_window(
     if part is None or part.dtype is None or not part.dtype.is_floating_point():
         return None
     local = Layer(part, layout)
-    context = RepeatedContext(op, image, local, Aimed(part, window.value, window.value), gradients={part: window.value})
+    aimed = Aimed(part, window.value, window.value)
+    context = RepeatedContext(op, image, local, aimed, signed=signed, gradients={part: window.value})
     flat = op.Cast(method.emit(context, **own), to=_FLOAT)
     whole = ir.Value(shape=ir.Shape([None, *layout.size(value)]), type=ir.TensorType(ir.DataType.FLOAT))
     spans = [window.spans[0], *(window.spans[axis] for axis in layout.space)]
@@ -226,7 +229,7 @@ class RepeatedContext(MapContext):
         return self.gradients[value]
 
 
-def gradients_of(part: RepeatedPart, seeds: Mapping[ir.Value, ir.Value]) -> dict[ir.Value, ir.Value]:
+def gradients_of(part: RepeatedPart, seeds: Mapping[ir.Value, Cotangent]) -> dict[ir.Value, ir.Value]:
     """Return the gradients at the layers of *part*, by the copies of these; *seeds* are cotangents of the targets."""
     wanted = [part.of(layer) for layer in part.layers]
     own = {part.of(value): seed for value, seed in seeds.items()}

@@ -111,6 +111,14 @@ class ClassAim:
         index, score = scores.select(op, wanted)
         return Aimed(scores.value, scores.seed(op, index), score, {CHOSEN: index}, scores)
 
+    def emit_several(self, op: Emitter) -> Aimed:
+        """Select M classes of one image, [M, …] each: the input is int64 [M], −r for the r-th highest score."""
+        wanted = _add_input(op.graph, self.input, [None], ir.DataType.INT64)
+        scores = _put_out(op.graph, find_scores(op.graph, op, self.at))
+        index = scores.ranked(op, wanted)
+        score = op.Gather(op.Reshape(scores.real(op), [-1]), index, axis=0)
+        return Aimed(scores.value, scores.seed(op, index), score, {CHOSEN: index}, scores)
+
 
 @dataclass(frozen=True)
 class ScoresAim:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -86,6 +86,13 @@ class Classes(Task):
     def top(self, target: Top, look: Look | None) -> Goal:
         """The score of the class with the highest score, selected inside the graph."""
         return Goal(self.aim, np.asarray(TOP), "top")
+
+    def goals(self, target: TargetKind, look: Look) -> list[Goal]:
+        """Resolve *target*; ``top=5`` to the five highest scores, of which the r-th has the input −r."""
+        if not isinstance(target, Top):
+            return [self.goal(target, look)]
+        count = min(target.count, self.scores.classes)
+        return [replace(self.top(target, look), feed=np.asarray(TOP - rank)) for rank in range(count)]
 
     @resolves(Contrast)
     def contrast(self, target: Contrast, look: Look | None) -> Goal:

@@ -103,6 +103,13 @@ class Scores:
         score = op.GatherND(flat, op.Unsqueeze(index, [1]), batch_dims=1)
         return index, score if self.pair else dequantised(op, score, self.shown)
 
+    def ranked(self, op: Emitter, wanted: ir.Value) -> ir.Value:
+        """Return the classes *wanted* of one image, int64 [M], where −r is the class with the r-th highest score."""
+        flat = op.Cast(self.flat(op, self.shown), to=int(ir.DataType.FLOAT))
+        _, order = op.TopK(flat, op.const(np.array([self.classes])), outputs=2)
+        rank = op.Max(op.Sub(op.Neg(wanted), 1), 0)
+        return op.Where(op.Less(wanted, 0), op.Gather(op.Reshape(order, [-1]), rank, axis=0), wanted)
+
     def real(self, op: Emitter) -> ir.Value:
         """Return the scores as real numbers, [N, classes]."""
         flat = self.flat(op, self.shown)
