@@ -15,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 import cv2
+import lxt_maps
 import numpy as np
 import torch
 from torch import nn
@@ -45,6 +46,7 @@ NETWORKS: dict[str, Callable[[], nn.Sequential]] = {
     "curved": curved,
     "plain": plain,
     "averaged": lambda: plain(nn.AvgPool2d),
+    "transformer": lxt_maps.transformer,
 }
 
 
@@ -89,6 +91,12 @@ def rectified(ours: np.ndarray, theirs: np.ndarray) -> list[np.ndarray]:
 def enlarged(ours: np.ndarray, theirs: np.ndarray) -> list[np.ndarray]:
     """Return onnxcam's map rectified and enlarged, as pytorch-grad-cam does it."""
     return [cv2.resize(np.maximum(ours, 0), theirs.shape[::-1])]
+
+
+def positive_parts(ours: np.ndarray, theirs: np.ndarray) -> list[np.ndarray]:
+    """Return onnxcam's map, which has no negative values; the peer loses its own, in place."""
+    np.maximum(theirs, 0, out=theirs)
+    return [ours]
 
 
 def for_each_channel(ours: np.ndarray, theirs: np.ndarray) -> list[np.ndarray]:
@@ -232,6 +240,17 @@ def captum_lrp() -> Row:
     return Row("lrp-epsilon", "LRP", theirs)
 
 
+def lxt(first: str, gamma: float) -> Row:
+    """Return the row of LXT, with *gamma* at the patches."""
+    settings = {"first": first, "gamma": gamma}
+
+    def theirs(case: Case) -> np.ndarray:
+        return lxt_maps.relevance(case.module, case.x, case.target, gamma)
+
+    name = f"AttnLRP, γ = {gamma:g} at the patches" if gamma else "AttnLRP"
+    return Row("attnlrp", name, theirs, settings, "transformer", positive_parts)
+
+
 def captum_tunnel(method: str, kind: str) -> Row:
     """Return the row of captum's NoiseTunnel around Saliency."""
 
@@ -327,6 +346,7 @@ PEERS: dict[str, list[Row]] = {
         torch_cam("sscam", "SSCAM"),
         torch_cam("iscam", "ISCAM"),
     ],
+    "lxt": [lxt("epsilon", 0.0), lxt("gamma", 0.25)],
     "captum": [
         captum("gradient", "Saliency", abs=False),
         captum("gradient-x-input", "InputXGradient"),

@@ -62,6 +62,21 @@ exporters. `SIZE=128 python tools/layers_transformers.py ROWS` measures them aga
 
 [Another table](layers.md) has the networks of timm.
 
+## Which method for a vision transformer
+
+- All tokens attend to each other (ViT, DeiT, BEiT, DINOv2): `attnlrp` or `chefer`. They are the best for the
+  transformer of [truth.md](truth.md), and cost about one more pass.
+- The image tower of CLIP: the same, or `grad-eclip`, which is made for it. It reads the last block alone, and costs
+  next to nothing.
+- Windows or pooled keys (Swin, PVT, SegFormer): `attnlrp`, or `gradcam` at the layer of the table. Methods that
+  multiply attention need all tokens in every block.
+- Devices without the operators of a backward pass: `rollout`. It needs no gradient, but is the same for every class.
+
+`attnlrp` takes every form of a file. The others need attention as separate operators, or as a fused operator of ONNX
+or ONNX Runtime. [Decision 30](decisions/0030-transformers.md) has the figures.
+
+## The table
+
 """
 
 

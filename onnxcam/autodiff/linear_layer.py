@@ -42,6 +42,12 @@ class LinearLayer:
         assert w is not None
         return cls(op, node, at, x, w, b)
 
+    @property
+    def y(self) -> V:
+        """The output; x ⋆ w if the bias of the node was left out."""
+        whole = self.b is not None or not any(self.node.inputs[2:])
+        return self.node.outputs[0] if whole else self.forward(self.x, self.w)
+
     def forward(self, x: V, w: V, b: V | None = None) -> V:
         """Return x ⋆ w + b."""
         operands = [x, w] if self.at == 0 else [w, x]

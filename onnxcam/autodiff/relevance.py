@@ -142,7 +142,7 @@ def gamma(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope, st
     Montavon et al., 2019; for activations of both signs Andéol et al., 2021.
     """
     layer = LinearLayer.of(op, node, xs, layer_input(node, xs, scope))
-    (y,) = node.outputs
+    y = layer.y
     up = op.Add(layer.w, op.Mul(op.Relu(layer.w), strength))
     down = op.Add(layer.w, op.Mul(negative_part(op, layer.w), strength))
     total = None
@@ -196,7 +196,7 @@ def _times(op: Emitter, x: V, gradient: Any) -> V:
     return op.Mul(x, g.value if isinstance(g, core.Repeated) else g)
 
 
-def _is_first(node: ir.Node, scope: core.Scope) -> bool:
+def is_first(node: ir.Node, scope: core.Scope) -> bool:
     """Whether *node* is the first layer after the image."""
     stack = [x for x in node.inputs if x in scope.active]
     while stack:
@@ -214,7 +214,7 @@ def convolutions(first: Callable[..., Shares], others: Callable[..., Shares]) ->
     """Return the rows of a composite: rule *first* for the convolution of the image, *others* for later ones."""
 
     def layer(op: Emitter, node: ir.Node, r: V, *xs: V | None, scope: core.Scope) -> Shares:
-        return (first if _is_first(node, scope) else others)(op, node, r, *xs, scope=scope)
+        return (first if is_first(node, scope) else others)(op, node, r, *xs, scope=scope)
 
     return {"Conv": layer, "ConvTranspose": layer}
 

@@ -1,52 +1,22 @@
-"""Maps of transformers from the gradients of their attention probabilities."""
+"""Maps of transformers from their attention probabilities."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
+import numpy as np
 import onnx_ir as ir
 
-from onnxcam.autodiff import STANDARD
-from onnxcam.autodiff.core import backward, connected, dependents
 from onnxcam.errors import MethodError
-from onnxcam.graph.operators import Trait, operators
+from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.subgraph import bodies, used_values
+from onnxcam.methods.attention_blocks import AttentionBlock, attention_blocks, probability_gradients, read_tokens
 from onnxcam.methods.base import method
 from onnxcam.methods.context import MapContext
-from onnxcam.structure.blocks import cuts
 from onnxcam.structure.layer import ancestors
 from onnxcam.structure.layout import TokenLayout
-from onnxcam.structure.propagate import layouts
 
-__all__ = ["AttentionBlock", "attention_blocks", "legrad"]
+_TINY = 1e-9
 
-_FUSED = frozenset(
-    (
-        "Attention MultiHeadAttention QAttention QOrderedAttention PackedAttention PackedMultiHeadAttention "
-        "GroupQueryAttention DecoderMaskedMultiHeadAttention SparseAttention LinearAttention"
-    ).split()
-)
-"""Operators that compute attention without an output for its probabilities."""
-
-_BETWEEN = operators(Trait.COPIES | Trait.QUANTISES) | {"Dropout", "Where"}
-"""Operators allowed between the softmax and the product with the values."""
-
-
-@dataclass(frozen=True)
-class AttentionBlock:
-    """A block of a transformer.
-
-    Attributes:
-        probabilities: Its attention probabilities, [N, heads, T, T] or [N · heads, T, T].
-        output: Its output.
-        layout: The layout of the output.
-    """
-
-    probabilities: ir.Value
-    output: ir.Value
-    layout: TokenLayout
+__all__ = ["chefer", "grad_eclip", "legrad", "rollout"]
 
 
 @method("legrad", at_layer=True, uses_layer=False, needs_attention=True)
@@ -58,12 +28,13 @@ def legrad(context: MapContext, first: int = 0) -> ir.Value:
     gives for the mean of the block's tokens, as in the authors' code: each token is replaced by that mean before the
     head. *first* is the index of the first block of the sum, from 0. The map has the size of the grid of patches.
 
-    The model must be a transformer with global self-attention, exported with Softmax as a separate node.
+    The model must be a transformer with global self-attention.
 
     Example:
         >>> onnxcam.explain("vit.onnx", "cat.jpg", method="legrad", settings={"first": 6})
     """
-    found = attention_blocks(context)
+    _require_separate_sums(context)
+    found = attention_blocks(context, "legrad", whole=False)
     if first >= len(found):
         raise MethodError(f"the setting first of legrad is below the number of blocks, {len(found)}, not {first}")
     maps = [_sensitivity(context, block, found[-1].output) for block in found[first:]]
@@ -72,21 +43,47 @@ def legrad(context: MapContext, first: int = 0) -> ir.Value:
     return total
 
 
+def _require_separate_sums(context: MapContext) -> None:
+    """Raise MethodError where the end of a block is fused with the normalisation behind it."""
+    before = ancestors(context.target.value)
+    for node in context.op.graph:
+        if node.op_type.startswith("Skip") and not before.isdisjoint(node.outputs):
+            raise MethodError(
+                f"legrad needs the ends of the blocks, which {node.op_type} (node {node.name!r}) fuses with a "
+                "normalisation; export the model and do not optimise it, or use --method chefer"
+            )
+
+
 def _sensitivity(context: MapContext, block: AttentionBlock, last: ir.Value) -> ir.Value:
     """Return the mean of ReLU(∂s / ∂A) over heads and rows, at the cells: [N, *grid]."""
-    op, a, layout = context.op, block.probabilities, block.layout
+    op, layout = context.op, block.layout
     mean = op.Expand(op.ReduceMean(block.output, [layout.token], keepdims=1), op.Shape(block.output))
     mean.shape, mean.type = block.output.shape, block.output.type
     y = _head(context, last, mean)
-    seeds = {y: context.target.seed}
-    (found,) = backward(op, seeds, [a], STANDARD, [*op.graph, *op.pending((), [y])])
-    g = op.Relu(connected(a, found, seeds, STANDARD))
-    if len(a.shape or ()) == 3:
-        rows = op.ReduceMean(g, [1], keepdims=0)
-        g = op.ReduceMean(op.Reshape(rows, op.Concat(op.dim(context.image, 0), [-1], op.dim(a, -1), axis=0)), [1])
-    else:
-        g = op.ReduceMean(g, [1, 2], keepdims=0)
-    return op.Reshape(op.Slice(g, [layout.offset], [layout.offset + layout.cells], [-1]), [-1, *layout.grid])
+    nodes = [*op.graph, *op.pending((), [y])]
+    (g,) = probability_gradients(op, {y: context.target.seed}, [block], nodes)
+    return _at_cells(op, op.ReduceMean(_by_head(context, op.Relu(g)), [1, 2], keepdims=0), layout)
+
+
+def _by_head(context: MapContext, a: ir.Value) -> ir.Value:
+    """Return *a*, [N, heads, T, T] or [N · heads, T, T], as the former."""
+    op = context.op
+    if len(a.shape or ()) == 4:
+        return a
+    lengths = op.Concat(op.dim(context.image, 0), [-1], op.dim(a, 1), op.dim(a, 2), axis=0)
+    split = op.Reshape(a, lengths)
+    split.shape = None if a.shape is None else ir.Shape([None, None, *a.shape[1:]])
+    return split
+
+
+def _at_cells(op: Emitter, row: ir.Value, layout: TokenLayout) -> ir.Value:
+    """Return *row*, a number for each token [N, T], at the cells: [N, *grid]."""
+    found = op.Slice(row, [layout.offset], [layout.end], [1])
+    if layout.order is not None:
+        found = op.Gather(found, op.const(np.asarray(layout.order, np.int64)), axis=1)
+    cells = op.Reshape(found, [-1, *layout.grid])
+    cells.shape = ir.Shape([None, *layout.grid])
+    return cells
 
 
 def _head(context: MapContext, last: ir.Value, given: ir.Value) -> ir.Value:
@@ -111,86 +108,84 @@ def _head(context: MapContext, last: ir.Value, given: ir.Value) -> ir.Value:
     return twins[context.target.value]
 
 
-def attention_blocks(context: MapContext) -> list[AttentionBlock]:
-    """Return the blocks with global self-attention; MethodError where there are none."""
-    tokens, active = _tokens(context), dependents(context.op.graph, [context.image], STANDARD)
-    found = list(_attention_groups(context, tokens, active))
-    if not found or not found[-1].behind:
-        raise MethodError(
-            "legrad needs a transformer in which all tokens attend to each other; between the image and the scores "
-            "there is no Softmax of shape [N, heads, tokens, tokens]; use --method gradcam"
+@method("chefer", at_layer=True, uses_layer=False, needs_attention=True)
+def chefer(context: MapContext) -> ir.Value:
+    """R ← R + E R from R = 1, block by block, E = mean over heads of ReLU(∂y/∂A ⊙ A); the row of the class token.
+
+    Chefer et al., Generic Attention-model Explainability for Interpreting Bi-Modal and Encoder-Decoder Transformers,
+    2103.15679, for a network of self-attention. A are the attention probabilities of a block. If the head reads the
+    mean of tokens in place of a class token, the map is the mean of their rows.
+
+    The model must be a transformer with global self-attention.
+
+    Example:
+        >>> onnxcam.explain("vit.onnx", "cat.jpg", method="chefer")
+    """
+    op, blocks = context.op, attention_blocks(context, "chefer")
+    gradients = probability_gradients(op, context.target.seeds, blocks)
+    relevance = _read_row(context, blocks[-1])
+    for block, g in zip(reversed(blocks), reversed(gradients), strict=True):
+        e = op.ReduceMean(
+            op.Relu(op.Mul(_by_head(context, block.probabilities), _by_head(context, g))), [1], keepdims=0
         )
-    ends = [group.behind[-1] for group in found]
-    summed = len(ends) == 1 or _is_residual(ends[0], active)  # else blocks end with a normalisation
-    ends[-1] = next((y for y in reversed(found[-1].behind) if _is_residual(y, active) == summed), ends[-1])
-    return [AttentionBlock(a, y, tokens[y]) for group, y in zip(found, ends, strict=True) for a in group.probabilities]
+        relevance = op.Add(relevance, op.MatMul(relevance, e))
+    return _at_cells(op, op.Squeeze(relevance, [1]), blocks[-1].layout)
 
 
-@dataclass(frozen=True)
-class _AttentionGroup:
-    """Consecutive attention probabilities, and the token tensors behind them, up to the next attention."""
+@method("rollout", at_layer=True, uses_layer=False, blind=True, needs_attention=True)
+def rollout(context: MapContext) -> ir.Value:
+    """Π (½ Ā + ½), Ā the mean of a block's attention over heads; the row of the class token, whatever the class.
 
-    probabilities: list[ir.Value] = field(default_factory=list)
-    behind: list[ir.Value] = field(default_factory=list)
+    Abnar & Zuidema, Quantifying Attention Flow in Transformers, 2005.00928: attention rollout. It needs no gradient, so
+    a baked file has no backward nodes. If the head reads the mean of tokens in place of a class token, the map is the
+    mean of their rows.
 
+    The model must be a transformer with global self-attention.
 
-def _attention_groups(
-    context: MapContext, tokens: Mapping[ir.Value, TokenLayout], active: set[ir.Value]
-) -> Iterator[_AttentionGroup]:
-    lengths = {y.shape[layout.token] for y, layout in tokens.items() if y.shape is not None}
-    before, group = ancestors(context.target.value), _AttentionGroup()
-    for node in context.op.graph:
-        y = node.outputs[0]
-        if y not in before or y not in active:
-            continue
-        if node.op_type in _FUSED:
-            raise MethodError(
-                f"legrad needs the attention probabilities, which {node.op_type} (node {node.name!r}) does not output; "
-                "export the model with attention as separate operators (opset 22 or older; attn_implementation='eager' "
-                "in transformers) and not optimised, or use --method gradcam"
-            )
-        if _is_attention(node, active, lengths):
-            if group.behind:
-                yield group
-                group = _AttentionGroup()
-            group.probabilities.append(y)
-        elif y in tokens and group.probabilities:
-            group.behind.append(y)
-    if group.probabilities:
-        yield group
+    Example:
+        >>> onnxcam.explain("vit.onnx", "cat.jpg", method="rollout")
+    """
+    op, blocks = context.op, attention_blocks(context, "rollout")
+    flow = _read_row(context, blocks[-1])
+    for block in reversed(blocks):
+        mean = op.ReduceMean(_by_head(context, block.probabilities), [1], keepdims=0)
+        flow = op.Mul(op.Add(flow, op.MatMul(flow, mean)), 0.5)
+    return _at_cells(op, op.Squeeze(flow, [1]), blocks[-1].layout)
 
 
-def _tokens(context: MapContext) -> dict[ir.Value, TokenLayout]:
-    """Return the tensors of floating-point tokens through which every path to the score goes, with their layouts."""
-    graph, image = context.op.graph, context.image
-    found = layouts(graph, image, STANDARD)
-    passed = cuts(graph, [image], context.target.value, STANDARD)
-    return {
-        y: layout
-        for y, layout in found.items()
-        if isinstance(layout, TokenLayout) and y in passed and y.dtype is not None and y.dtype.is_floating_point()
-    }
+@method("grad-eclip", at_layer=True, uses_layer=False, needs_attention=True)
+def grad_eclip(context: MapContext) -> ir.Value:
+    """M_j = ReLU(Σ_c λ_j ∂y/∂o_c v_jc) of the last block, λ_j the cosine of the query and key j, scaled to [0, 1].
+
+    Zhao et al., Gradient-based Visual Explanation for Transformer-based CLIP, ICML 2024; Grad-ECLIP, 2502.18816. o is
+    the class token's output of the attention before its projection, v_j the value of token j, both with all heads. If
+    the head reads several tokens, the map is the sum over their queries. Meant for the image towers of CLIP.
+
+    The model must be a transformer with global self-attention.
+
+    Example:
+        >>> onnxcam.explain("clip.onnx", "cat.jpg", method="grad-eclip", target="like=dog.jpg")
+    """
+    op, block = context.op, attention_blocks(context, "grad-eclip")[-1]
+    scores, layout = block.attention.scores(op), block.layout
+    (g,) = probability_gradients(op, context.target.seeds, [block])  # ∂y/∂A = ∂y/∂o vᵀ, of each head
+    k = scores.inputs[1]
+    assert k is not None
+    lengths = op.Sqrt(op.ReduceSum(_by_head(context, op.Mul(k, k)), [1, 2], keepdims=0))
+    cosine = op.Div(_over_heads(context, scores.outputs[0]), op.Unsqueeze(lengths, [1]))  # |q| cancels below
+    cells = [layout.offset], [layout.end], [2]
+    low, high = (reduce(op.Slice(cosine, *cells), [2], keepdims=1) for reduce in (op.ReduceMin, op.ReduceMax))
+    weights = op.Div(op.Sub(cosine, low), op.Max(op.Sub(high, low), _TINY))
+    maps = op.ReduceSum(op.Mul(weights, _over_heads(context, g)), [1], keepdims=0)
+    return context.positive(_at_cells(op, maps, layout))
 
 
-def _is_attention(node: ir.Node, active: set[ir.Value], lengths: Collection[Any]) -> bool:
-    """Whether *node* computes probabilities [N, heads, T, T] or [N · heads, T, T] that weight values of the image."""
-    y = node.outputs[0]
-    shape = y.shape
-    if node.op_type != "Softmax" or shape is None or len(shape) not in (3, 4):
-        return False
-    square = shape[-1] == shape[-2] and shape[-1] in lengths
-    if not square or node.attributes.get_int("axis", -1) not in (-1, len(shape) - 1):
-        return False
-    values = [y]
-    while values:
-        for user, position in values.pop().uses():
-            if user.op_type == "MatMul" and position == 0 and user.inputs[1] in active:
-                return True
-            if user.op_type in _BETWEEN:
-                values.append(user.outputs[0])
-    return False
+def _over_heads(context: MapContext, a: ir.Value) -> ir.Value:
+    """Return the sum of *a* over heads, [N, T, T]."""
+    return context.op.ReduceSum(_by_head(context, a), [1], keepdims=0)
 
 
-def _is_residual(y: ir.Value, active: set[ir.Value]) -> bool:
-    node = y.producer()
-    return node is not None and node.op_type == "Add" and all(x in active for x in node.inputs)
+def _read_row(context: MapContext, last: AttentionBlock) -> ir.Value:
+    """Return the weights of the tokens that the head reads, [1, 1, T]."""
+    weights = read_tokens(context, last)
+    return context.op.const(weights[None, None], last.probabilities.dtype)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import onnx_ir as ir
 
+from onnxcam.autodiff.attnlrp import attnlrp_rules
 from onnxcam.autodiff.core import backward, connected, dense
 from onnxcam.autodiff.deeplift.rules import rescale_rules
 from onnxcam.autodiff.relevance import EXCITATION, LRP, LRP_EPSILON, LRP_GAMMA
 from onnxcam.autodiff.table import RuleSet
+from onnxcam.errors import MethodError
 from onnxcam.graph.infer import gradient_dtype
 from onnxcam.graph.quantisation import dequantised
 from onnxcam.methods.base import method
@@ -15,7 +19,7 @@ from onnxcam.methods.context import MapContext
 from onnxcam.structure.layer import Layer
 from onnxcam.structure.layout import GridLayout
 
-__all__ = ["deeplift", "excitation_backprop", "lrp", "lrp_epsilon", "lrp_gamma", "propagated"]
+__all__ = ["attnlrp", "deeplift", "excitation_backprop", "lrp", "lrp_epsilon", "lrp_gamma", "propagated"]
 
 
 def propagated(context: MapContext, seed: ir.Value, wanted: ir.Value, rules: RuleSet) -> ir.Value:
@@ -72,6 +76,37 @@ def lrp_gamma(context: MapContext) -> ir.Value:
         >>> onnxcam.explain("vgg16.onnx", "cat.jpg", method="lrp-gamma")
     """
     return _score_relevance(context, LRP_GAMMA)
+
+
+@method("attnlrp", at_layer=True, uses_layer=False)
+def attnlrp(
+    context: MapContext,
+    first: Literal["flat", "gamma", "epsilon"] = "flat",
+    gamma: float = 0.15,
+    dense: float = 0.0,
+) -> ir.Value:
+    """R = Σ_k x_k ∂y/∂x_k, the gradient with ½ at factors of products, y / x at activations, σ of norms constant.
+
+    Achtibat et al., AttnLRP: Attention-Aware Layer-Wise Relevance Propagation for Transformers, ICML 2024, 2402.05602:
+    layer-wise relevance propagation for transformers and networks with gates and normalisations, as a modified
+    gradient. The map is the sum over the image's channels. *first* is the rule of the convolution of the image, which
+    embeds the patches: ``flat`` spreads relevance evenly over a patch, ``gamma`` is LRP-γ, ``epsilon`` LRP-ε. *gamma*
+    is the γ of convolutions, *dense* that of dense layers; 0 is LRP-ε. What biases and position embeddings add is lost,
+    and so is the constant term of softmax's expansion.
+
+    Example:
+        >>> onnxcam.explain("vit.onnx", "cat.jpg", method="attnlrp")
+    """
+    op, image, layout = context.op, context.image, context.image_layout
+    for name, value in (("gamma", gamma), ("dense", dense)):
+        if value < 0:
+            raise MethodError(f"the setting {name} of attnlrp is a number from 0 on, not {value:g}")
+    gradient = context.gradient(image, attnlrp_rules(first, gamma, dense))
+    picture = Layer(image, layout)
+    relevance = op.Mul(picture.dequantised(op), picture.dequantised_gradient(op, gradient))
+    total = op.ReduceSum(relevance, [layout.channel], keepdims=0)
+    total.shape = ir.Shape([None, *layout.size(image)])
+    return context.positive(total)
 
 
 @method("deeplift", at_layer=False)

@@ -22,7 +22,8 @@ from tests.quantized import qdq
 
 
 @pytest.mark.parametrize(
-    "method", [id for id, each in METHODS.items() if each.in_graph and id != "legrad" and not each.needs_words]
+    "method",
+    [id for id, each in METHODS.items() if each.in_graph and not (each.needs_attention or each.needs_words)],
 )
 def test_the_map_is_that_of_python(method: str, tmp_path: Path) -> None:
     made = bake(SHAPES, tmp_path / "b.onnx", method, target="star", map_size="layer")

@@ -33,7 +33,7 @@ def test_the_page(onnxcam: Callable[..., Ran]) -> None:
 def test_words_point_better_than_raw_attention() -> None:
     told = list(scenes(12))
     attention, own = (measure(name, maps, told) for name, maps in (
-        ("attention", by_attention(True)), ("attention-x-gradient", by_method("attention-x-gradient"))))  # fmt: skip
-    assert own.pointing >= 0.65
-    assert own.energy > attention.energy + 0.05
+        ("attention", by_attention(True)), ("attnlrp", by_method("attnlrp"))))  # fmt: skip
+    assert own.pointing >= max(0.75, attention.pointing)
+    assert own.energy > attention.energy + 0.1
     assert np.isfinite(attention.pointing)

@@ -8,8 +8,8 @@ from tests.fuzz.outcome import TIMEOUT
 
 METHODS = (
     "gradcam", "gradcam", "gradcam", "gradcam++", "hirescam", "layercam", "eigencam", "fullgrad", "gradient", "lrp",
-    "lrp-epsilon", "deeplift", "cam", "legrad", "guided-backprop", "ablationcam", "scorecam", "recipro-cam",
-    "occlusion",
+    "lrp-epsilon", "deeplift", "cam", "legrad", "attnlrp", "chefer", "guided-backprop", "ablationcam", "scorecam",
+    "recipro-cam", "occlusion",
     "finercam", "excitation-backprop", "integrated-gradients", "smoothgrad", "kpcacam", "nonsense",
 )  # fmt: skip
 PREPROCESS = ("unit", "unit", "imagenet", "raw", None)

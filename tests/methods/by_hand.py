@@ -25,6 +25,10 @@ def scaled(x: np.ndarray) -> np.ndarray:
     return (x - x.min()) / (x.max() - x.min())
 
 
+# Of hand_transformer: A_ij = softmax_j(x_i x_j), and the score is the mean of four tokens times 2.
+TOKENS = np.array([1, -2, 3, -4])
+ATTENTION = np.exp(np.outer(TOKENS, TOKENS))
+ATTENTION /= ATTENTION.sum(1, keepdims=True)
 P_TOP = 1 / (1 + np.exp(4))
 ALPHA = 1 / (1 + np.exp(-35 / 12))
 BETA = 1 / (1 + np.exp(-35 / 48))
@@ -52,6 +56,9 @@ BY_HAND: dict[str, Any] = {
     "refinecam": [[1 / 3, 0], [1, 0]],  # one stage: gradcam++, scaled to [0, 1]
     "refined-layercam": scaled(SPREAD @ [[0.5, 0], [1.5, 0]] @ SPREAD),  # one stage: layercam, blurred by one cell
     "legrad": [[0.5, 0], [1.5, 0]],  # of hand_transformer: y = 2 mean_i (x_i + Σ_j A_ij x_j), ∂y/∂A_ij = ½ x_j
+    "chefer": (1 + np.maximum(TOKENS / 2 * ATTENTION, 0).sum(0)).reshape(2, 2) / 4,  # R = 1 + E, its mean row
+    "rollout": (1 + ATTENTION.sum(0)).reshape(2, 2) / 8,
+    "grad-eclip": [[1, 0], [3, 0]],  # of Σ_i λ_ij ½ x_j; the cosine is 1 for two tokens of one sign: λ = 1, else 0
     "eigencam": np.array([[-9, 7], [-17, 19]]) / np.sqrt(52),
     "eigengradcam": EIGENGRAD.reshape(2, 2),
     "kpcacam": KERNEL.reshape(2, 2),
@@ -62,6 +69,7 @@ BY_HAND: dict[str, Any] = {
     "guided-gradcam": [[0.25, 0], [0.75, 0]],
     # R of the two means, 1 and 1½: 2 and -1½; of A_1: 2 A_1 / 4, of A_2: -1½ A_2 / 6; each has one pixel behind it
     **{name: [[0.5, -0.5], [1.5, -1]] for name in ("lrp", "lrp-epsilon", "lrp-gamma")},
+    "attnlrp": [[0.5, 0], [1.5, 0]],  # their positive part; of attention: tests/methods/replicas.py
     "excitation-backprop": [[0.25, 0], [0.75, 0]],  # A_1 alone excites the class: A_1 / 4
     "gradient-x-input": [[0.5, -0.5], [1.5, -1]],
     "guided-gradcam++": [[0.25, 0], [0.75, 0]],

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.methods.layer_relevance import as_matrix, split
+from tests.methods.transformers import Transformer, attnlrp_of_transformer, chefer, grad_eclip, legrad, rollout
 from tests.optional import torch
 
 nn, F = torch.nn, torch.nn.functional
@@ -56,67 +58,6 @@ class Net(nn.Module):
         return self.head(self.features(x))
 
 
-class Transformer(nn.Module):
-    """Two blocks over nine patches, with a class token or without; attention is spelt out."""
-
-    def __init__(self, class_token: bool, width: int = 8, heads: int = 2) -> None:
-        super().__init__()
-        self.class_token, self.heads = class_token, heads
-        self.patches = nn.Conv2d(3, width, 5, 5)
-        self.start = nn.Parameter(torch.randn(1, 1, width))
-        self.place = nn.Parameter(torch.randn(1, 9 + class_token, width))
-        self.blocks = nn.ModuleList(
-            nn.ModuleDict(
-                {
-                    "norm1": nn.LayerNorm(width),
-                    "qkv": nn.Linear(width, 3 * width),
-                    "out": nn.Linear(width, width),
-                    "norm2": nn.LayerNorm(width),
-                    "mlp": nn.Sequential(nn.Linear(width, 16), nn.GELU(), nn.Linear(16, width)),
-                }
-            )
-            for _ in range(2)
-        )
-        self.norm, self.linear = nn.LayerNorm(width), nn.Linear(width, 5)
-
-    def embedded(self, x):
-        z = self.patches(x).flatten(2).transpose(1, 2)
-        return (torch.cat([self.start.expand(len(z), -1, -1), z], 1) if self.class_token else z) + self.place
-
-    def block(self, block, z, probabilities=None):
-        n, t, width = z.shape
-        qkv = block["qkv"](block["norm1"](z)).reshape(n, t, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        if probabilities is None:
-            probabilities = (qkv[0] @ qkv[1].transpose(2, 3) / 2).softmax(-1)
-        z = z + block["out"]((probabilities @ qkv[2]).transpose(1, 2).reshape(n, t, width))
-        return z + block["mlp"](block["norm2"](z)), probabilities
-
-    def head(self, z):
-        z = self.norm(z)
-        return self.linear(z[:, 0] if self.class_token else z.mean(1))
-
-    def forward(self, x):
-        z = self.embedded(x)
-        for block in self.blocks:
-            z, _ = self.block(block, z)
-        return self.head(z)
-
-
-def legrad(net, x, target, first=0):
-    """Each block with its probabilities as a leaf; its score is that of the mean of its tokens."""
-    z, out = net.embedded(x).detach(), torch.zeros(len(x), 3, 3)
-    for number, block in enumerate(net.blocks):
-        a = net.block(block, z)[1].detach().requires_grad_()
-        after, _ = net.block(block, z, a)
-        scores = net.linear(net.norm(after.mean(1)))
-        (g,) = torch.autograd.grad(scores[range(len(x)), target].sum(), a)
-        columns = g.clamp(min=0).reshape(len(x), -1, *g.shape[-2:]).mean((1, 2))
-        if number >= first:
-            out += columns[:, int(net.class_token) :].reshape(-1, 3, 3) / (len(net.blocks) - first)
-        z = after.detach()
-    return out
-
-
 def layer_gradient(net, x, target):
     a = net.features(x).detach().requires_grad_()
     (g,) = torch.autograd.grad(net.head(a)[range(len(x)), target].sum(), a)
@@ -160,34 +101,11 @@ def guided(coarse, net, x, target):
     return input_gradient(net, x, target, "guided") * fine
 
 
-def share(r, z):
-    """R_y / (z + ε sign z)."""
-    return r / (z + torch.where(z < 0, -1.0, 1.0) * torch.finfo(torch.float32).eps)
-
-
-def as_matrix(conv, shape):
-    """A convolution of one image of *shape* as a matrix [outputs, inputs], and its bias."""
-    count = int(np.prod(shape))
-    units = torch.eye(count, dtype=torch.float64).reshape(count, *shape)
-    y = F.conv2d(units, conv.weight.double(), None, conv.stride, conv.padding)
-    bias = conv.bias.double()[:, None, None].expand(y.shape[1:])
-    return y.reshape(count, -1).T.detach(), bias.reshape(-1).detach()
-
-
-def split(x, w, b, r, how):
-    """R_j = Σ_i z_ij R_i / Σ_j z_ij, the z_ij of each rule written out as a matrix [outputs, inputs]."""
-    z = w * x
-    if how == "flat":
-        return ((w != 0) * share(r, (w != 0).sum(1))[:, None]).sum(0)
-    if how == "excite":
-        z, b = (w.clamp(min=0) * x.clamp(min=0)), 0
-    elif how == "z+":
-        z, b = z.clamp(min=0), b.clamp(min=0)
-    elif how == "gamma":
-        up = ((z.sum(1) + b) > 0)[:, None]
-        z = z + 0.25 * torch.where(up, z.clamp(min=0), z.clamp(max=0))
-        b = b + 0.25 * torch.where(up[:, 0], b.clamp(min=0), b.clamp(max=0))
-    return (z * share(r, z.sum(1) + b)[:, None]).sum(0)
+def attnlrp(net, x, target, first="flat", convs="attnlrp gamma"):
+    """The paper's rules where the network has them; without attention LRP with the same rules of layers."""
+    if isinstance(net, Transformer):
+        return attnlrp_of_transformer(net, x, target, first)
+    return relevance(net, x, target, first, convs, "epsilon", "score").sum(1).clamp(min=0)
 
 
 def relevance(net, x, target, first, convs, linear, seed, at_layer=False):
@@ -593,6 +511,9 @@ REPLICAS: dict[str, Callable] = {
     ),
     "refined-layercam": partial(of_stages, cam=smooth_layercam),
     "legrad": legrad,
+    "chefer": chefer,
+    "rollout": rollout,
+    "grad-eclip": grad_eclip,
     "eigencam": lambda net, x, target: eigen(net.features(x).detach(), lambda projection, _: (projection**3).sum()),
     "eigengradcam": eigengradcam,
     "kpcacam": kpcacam,
@@ -603,6 +524,7 @@ REPLICAS: dict[str, Callable] = {
     "lrp": lambda *args: relevance(*args, "flat", "z+", "epsilon", "score"),
     "lrp-epsilon": lambda *args: relevance(*args, "epsilon", "epsilon", "epsilon", "score"),
     "lrp-gamma": lambda *args: relevance(*args, "flat", "gamma", "epsilon", "score"),
+    "attnlrp": attnlrp,
     "excitation-backprop": lambda *args: relevance(*args, "", "", "excite", "one", at_layer=True),
     "guided-gradcam": partial(guided, gradcam),
     "gradient-x-input": lambda net, x, target: x * input_gradient(net, x, target, "gradient"),

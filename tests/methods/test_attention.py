@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import onnx
 import pytest
 
 from onnxcam import Explainer
+from onnxcam.bake.bake import bake
 from onnxcam.errors import MethodError
-from tests.methods.replicas import Transformer, legrad
+from tests.methods.transformers import Transformer, attention_of_blocks, legrad
 from tests.networks import export, hand_model, hand_transformer
 from tests.optional import torch
 
@@ -83,17 +86,82 @@ def test_a_network_without_attention_is_refused() -> None:
         Explainer(hand_model(), method="legrad")
 
 
-def test_fused_attention_is_refused() -> None:
+OF_ATTENTION = ("legrad", "chefer", "rollout", "grad-eclip")
+
+
+@pytest.mark.parametrize("method", OF_ATTENTION)
+def test_attention_without_probabilities_is_refused(method: str) -> None:
     model = hand_transformer()
     names = [node.op_type for node in model.graph.node]
     start, end = names.index("MatMul"), names.index("Softmax") + 1
-    fused = onnx.helper.make_node("Attention", ["q", "q", "q"], ["o"], name="fused", scale=1.0)
+    fused = onnx.helper.make_node(
+        "PackedAttention", ["q", "w", "w", "q", "q"], ["o"], name="fused", domain="com.microsoft", num_heads=1
+    )
     kept = [*model.graph.node[: start - 1], fused, *model.graph.node[end + 1 :]]
     del model.graph.node[:]
     model.graph.node.extend(kept)
-    model.opset_import[0].version = 23
-    with pytest.raises(MethodError, match=r"which Attention \(node 'fused'\) does not output; export the model with"):
-        Explainer(model, method="legrad")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((1, 3), np.float32), "w"))
+    model.graph.value_info.append(onnx.helper.make_tensor_value_info("o", 1, ["n", 1, 4, 1]))
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    with pytest.raises(MethodError, match=rf"{method} needs .* PackedAttention \(node 'fused'\) does not output"):
+        Explainer(model, method=method)
+
+
+class Windowed(Transformer):
+    """The first block attends within the rows of the image."""
+
+    def __init__(self) -> None:
+        super().__init__(class_token=False)
+
+    def forward(self, x):
+        z = self.embedded(x)
+        n, t, width = z.shape
+        rows, _ = self.block(self.blocks[0], z.reshape(3 * n, 3, width))
+        z, _ = self.block(self.blocks[1], rows.reshape(n, t, width))
+        return self.head(z)
+
+
+@pytest.mark.parametrize("method", OF_ATTENTION[1:])
+def test_windows_are_refused_where_the_whole_network_counts(method: str) -> None:
+    model = export(Windowed().eval(), X)
+    with pytest.raises(MethodError, match=rf"{method} follows all tokens .* has the shape .*3,3.*, as in windows or a"):
+        Explainer(model, method=method)
+
+
+class Heads(Transformer):
+    """What the head reads: a part of the tokens, or the class token beside their mean."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(class_token=True)
+        self.kind, self.both = kind, nn.Linear(16, 5)
+
+    def head(self, z):
+        z = self.norm(z)
+        if self.kind == "mean of patches":
+            return self.linear(z[:, 1:].mean(1))
+        return self.both(torch.cat([z[:, 0], z[:, 1:].mean(1)], 1))
+
+
+@pytest.mark.parametrize(("kind", "share"), [("mean of patches", 0), ("class token and mean", 0.5)])
+@pytest.mark.parametrize("exporter", [{}, {"dynamo": False, "opset_version": 14}], ids=["dynamo", "torchscript"])
+def test_the_rows_are_those_of_the_tokens_that_the_head_reads(kind: str, share: float, exporter) -> None:
+    torch.manual_seed(0)
+    net = Heads(kind).eval()
+    flow = torch.eye(10)
+    for a in attention_of_blocks(net, X, [4, 2])[0]:
+        flow = (0.5 * a.mean(1) + 0.5 * torch.eye(10)) @ flow
+    expected = share * flow[:, 0] + (1 - share) * flow[:, 1:].mean(1)
+    raw = Explainer(export(net, X, **exporter), method="rollout").attribute(X.numpy(), target=[4, 2])
+    np.testing.assert_allclose(raw.reshape(2, 9), expected[:, 1:].numpy(), rtol=1e-4)
+
+
+def test_rollout_bakes_without_backward_nodes(tmp_path) -> None:
+    model = export(Transformer(True).eval(), X)
+    bake(model, tmp_path / "baked.onnx", "rollout", target=0)
+    baked = onnx.load(tmp_path / "baked.onnx")
+    plain, made = (Counter(node.op_type for node in m.graph.node) for m in (model, baked))
+    assert (made - plain).keys().isdisjoint({"Softmax", "LayerNormalization", "Gemm", "Erf", "Transpose", "Conv"})
+    assert made["MatMul"] - plain["MatMul"] <= 2  # one for each block
 
 
 def test_a_head_that_holds_a_graph_is_refused() -> None:

@@ -13,6 +13,8 @@ from tests.optional import libraries_of
 OF_OTHERS = {id for id, method in METHODS.items() if method.needs_detections or method.needs_words}
 """Methods of detectors (tests/methods/test_drise.py), and of decoders (tests/decoders/test_word_attention.py)."""
 
+OF_TRANSFORMERS = {id for id, method in METHODS.items() if method.needs_attention}
+
 
 def test_every_method_has_a_map_computed_by_hand() -> None:
     assert BY_HAND.keys() == METHODS.keys() - OF_OTHERS
@@ -21,7 +23,7 @@ def test_every_method_has_a_map_computed_by_hand() -> None:
 @pytest.mark.parametrize("method", BY_HAND)
 def test_map_by_hand(method: str) -> None:
     libraries_of(method)
-    model = hand_transformer() if method == "legrad" else hand_model()
+    model = hand_transformer() if METHODS[method].needs_attention else hand_model()
     raw = Explainer(model, method=method, settings=SETTINGS.get(method, {})).attribute(HAND_X, target=0)
     expected = np.asarray(BY_HAND[method], np.float32)
     assert raw.dtype == np.float32
@@ -30,7 +32,7 @@ def test_map_by_hand(method: str) -> None:
 
 
 def test_every_method_for_such_a_head_has_a_second_map() -> None:
-    assert VARIED.keys() == METHODS.keys() - {"cam", "legrad", *OF_OTHERS}  # they need a pooled head, and attention
+    assert VARIED.keys() == METHODS.keys() - {"cam", *OF_TRANSFORMERS, *OF_OTHERS}  # cam needs a pooled head
 
 
 @pytest.mark.parametrize("method", VARIED)
@@ -49,9 +51,9 @@ def test_the_second_maps_tell_the_methods_apart() -> None:
     }
     same = [{other for other, map in rounded.items() if map == of} for of in set(rounded.values())]
     assert sorted(map(sorted, (group for group in same if len(group) > 1))) == [
+        ["attnlrp", "gradcam-elementwise", "layercam"],
         ["gradcam", "shapleycam"],
         ["gradcam++", "smoothgradcam++"],
-        ["gradcam-elementwise", "layercam"],
         ["hirescam", "kernelshap", "occlusion"],
         ["scorecam", "sscam"],
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from tests.methods.replicas import (
     F,
     Net,
     Transformer,
+    attnlrp,
     gradcam,
     shapleycam,
     torch,
@@ -44,13 +47,23 @@ def test_every_method_has_a_replica() -> None:
 def test_replica(networks, method: str, pooled: bool) -> None:
     if method == "cam" and not pooled:
         pytest.skip("cam needs a pooled head")
-    net, model = networks[Transformer if method == "legrad" else Net, pooled]
+    net, model = networks[Transformer if METHODS[method].needs_attention else Net, pooled]
     x, target = torch.randn(3, 3, 15, 15, generator=torch.Generator().manual_seed(1)), [4, 0, 2]
     expected = REPLICAS[method](net, x, target).numpy()
     actual = Explainer(model, method=method, settings=SETTINGS.get(method, {})).attribute(x.numpy(), target=target)
     assert actual.shape == expected.shape
     assert expected.any()
     np.testing.assert_allclose(actual, expected, rtol=2e-4, atol=1e-5 * float(np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("first", ["flat", "gamma", "epsilon"])
+@pytest.mark.parametrize("class_token", [True, False])
+def test_attnlrp_of_a_transformer(networks, class_token: bool, first: Literal["flat", "gamma", "epsilon"]) -> None:
+    net, model = networks[Transformer, class_token]
+    x, target = torch.randn(2, 3, 15, 15, generator=torch.Generator().manual_seed(1)), [4, 2]
+    expected = attnlrp(net, x, target, {"gamma": "attnlrp gamma"}.get(first, first)).numpy()
+    actual = Explainer(model, method="attnlrp", settings={"first": first}).attribute(x.numpy(), target=target)
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=2e-5 * float(expected.max()))
 
 
 class Curved(Net):

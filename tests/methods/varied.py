@@ -87,6 +87,7 @@ VARIED: dict[str, Any] = {
     "guided-gradcam++": GUIDED * GRADCAM_PLUS_PLUS,
     "gradient-x-input": X * GRADIENT,
     **dict.fromkeys(("lrp", "lrp-epsilon", "lrp-gamma"), SHARES),  # no biases, one pixel behind each cell
+    "attnlrp": relu(SHARES),
     "excitation-backprop": (relu(G) * A).sum(0) / (relu(G) * A).sum(),  # positive weights alone
     "smoothgrad": GRADIENT,  # the noise changes no sign
     "vargrad": np.zeros(4),

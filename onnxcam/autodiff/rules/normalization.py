@@ -22,10 +22,10 @@ def batch_normalization(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, b: V,
     factor = op.Div(scale, root)
 
     def spread() -> V:
-        return _channel_sum(op, op.Mul(dy, op.Sub(x, _per_channel(op, mean, x))), x, scale)
+        return _channel_sum(op, op.Mul(dy, op.Sub(x, channelwise(op, mean, x))), x, scale)
 
     return (
-        op.Mul(dy, _per_channel(op, factor, x)),
+        op.Mul(dy, channelwise(op, factor, x)),
         lambda: op.Div(spread(), root),
         lambda: _channel_sum(op, dy, x, b),
         lambda: op.Neg(op.Mul(_channel_sum(op, dy, x, mean), factor)),
@@ -33,7 +33,7 @@ def batch_normalization(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, b: V,
     )
 
 
-def _per_channel(op: Emitter, v: V, x: V) -> V:
+def channelwise(op: Emitter, v: V, x: V) -> V:
     """Return *v* [C] so that it broadcasts against *x* [N, C, ...]."""
     return op.Unsqueeze(cast_to(op, v, x), op.axes(x, 1, -1))
 
@@ -53,7 +53,7 @@ def layer_normalization(
     """
     axis, epsilon = node.attributes.get_int("axis", -1), node.attributes.get_float("epsilon", 1e-5)
     dy, d_mean, d_inv = (*dys, None, None)[:3]
-    standard, inv = _standardise(op, x, op.Shape(x, start=axis), axis, epsilon)
+    standard, inv = standardise(op, x, op.Shape(x, start=axis), axis, epsilon)
     dx = None
     if dy is not None or d_inv is not None:
         dx = _standardised(op, None if dy is None else op.Mul(dy, scale), d_inv, standard, inv, axis)
@@ -65,7 +65,7 @@ def layer_normalization(
     return dx, lambda: op.Mul(dy, standard), dy
 
 
-def _standardise(op: Emitter, x: V, lengths: V, axis: int, epsilon: float) -> tuple[V, V]:
+def standardise(op: Emitter, x: V, lengths: V, axis: int, epsilon: float) -> tuple[V, V]:
     """Return x̂ = (x - μ) / √(var + ε) over the axes from *axis* on, of *lengths*, and 1 / √(var + ε)."""
     ones = op.Expand(op.const(1, x.dtype or ir.DataType.FLOAT), lengths)
     standard, _, inv = op.LayerNormalization(x, ones, axis=axis, epsilon=epsilon, outputs=3)
@@ -78,7 +78,7 @@ def _standardised(op: Emitter, g: V | None, d_inv: V | None, standard: V, inv: V
 
     g and d_inv are the cotangents of x̂ and inv.
     """
-    over = _trailing(op, standard, axis)
+    over = trailing(op, standard, axis)
     along = None if g is None else op.ReduceMean(op.Mul(g, standard), over)
     if d_inv is not None:
         stretch = op.Div(op.Mul(inv, cast_to(op, d_inv, standard)), _length(op, standard, axis))
@@ -89,7 +89,8 @@ def _standardised(op: Emitter, g: V | None, d_inv: V | None, standard: V, inv: V
     return op.Mul(inv, op.Sub(op.Sub(g, op.ReduceMean(g, over)), parallel))
 
 
-def _trailing(op: Emitter, x: V, axis: int) -> V | list[int]:
+def trailing(op: Emitter, x: V, axis: int) -> V | list[int]:
+    """Return the axes of *x* from *axis* on."""
     return list(range(axis, 0)) if axis < 0 else op.axes(x, axis)
 
 
@@ -101,7 +102,7 @@ def _length(op: Emitter, x: V, axis: int) -> V:
 @rule("RMSNormalization", broadcast=True)
 def rms_normalization(op: Emitter, node: ir.Node, dy: V, x: V, scale: V) -> Gradients:
     """y = scale x̂ with x̂ = x / r, r = √(mean(x²) + ε): dx = (g - x̂ mean(g x̂)) / r with g = dy scale."""
-    over = _trailing(op, x, node.attributes.get_int("axis", -1))
+    over = trailing(op, x, node.attributes.get_int("axis", -1))
     square = op.Add(op.ReduceMean(op.Mul(x, x), over), node.attributes.get_float("epsilon", 1e-5))
     root = op.Sqrt(square)
     standard = op.Div(x, root)
@@ -113,25 +114,30 @@ def rms_normalization(op: Emitter, node: ir.Node, dy: V, x: V, scale: V) -> Grad
 @rule("InstanceNormalization")
 def instance_normalization(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, b: V) -> Gradients:
     """As `layer_normalization` over the spatial axes of each channel, but scale and b are a channel each."""
-    standard, inv = _standardise(op, x, op.Shape(x, start=2), 2, node.attributes.get_float("epsilon", 1e-5))
-    dx = _standardised(op, op.Mul(dy, _per_channel(op, scale, x)), None, standard, inv, 2)
+    standard, inv = standardise(op, x, op.Shape(x, start=2), 2, node.attributes.get_float("epsilon", 1e-5))
+    dx = _standardised(op, op.Mul(dy, channelwise(op, scale, x)), None, standard, inv, 2)
     return dx, lambda: _channel_sum(op, op.Mul(dy, standard), x, scale), lambda: _channel_sum(op, dy, x, b)
 
 
 @rule("GroupNormalization")
 def group_normalization(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, b: V) -> Gradients:
     """As `instance_normalization`, but over the channels of a group together."""
-    groups, epsilon = node.attributes.get_int("num_groups"), node.attributes.get_float("epsilon", 1e-5)
-    folded = [0, groups, -1]
-    length = op.Div(op.ReduceProd(op.Shape(x, start=1)), groups)
-    standard, inv = _standardise(op, op.Reshape(x, folded), length, -1, epsilon)
-    g = op.Reshape(op.Mul(dy, _per_channel(op, scale, x)), folded)
+    folded, standard, inv = grouped(op, node, x)
+    g = op.Reshape(op.Mul(dy, channelwise(op, scale, x)), folded)
     dx = op.Reshape(_standardised(op, g, None, standard, inv, -1), op.Shape(x))
     return (
         dx,
         lambda: _channel_sum(op, op.Mul(dy, op.Reshape(standard, op.Shape(x))), x, scale),
         lambda: _channel_sum(op, dy, x, b),
     )
+
+
+def grouped(op: Emitter, node: ir.Node, x: V) -> tuple[list[int], V, V]:
+    """Return the shape of *x* with its groups as rows, and there x̂ and 1 / √(var + ε)."""
+    groups, epsilon = node.attributes.get_int("num_groups"), node.attributes.get_float("epsilon", 1e-5)
+    folded = [0, groups, -1]
+    length = op.Div(op.ReduceProd(op.Shape(x, start=1)), groups)
+    return folded, *standardise(op, op.Reshape(x, folded), length, -1, epsilon)
 
 
 @rule("MeanVarianceNormalization")
