@@ -30,6 +30,7 @@ from onnxcam.metrics.localisation import energy_pointing, pointing_game
 
 SCENES = 100
 METHODS = (
+    "attnlrp",
     "attention-x-gradient",
     "gradient",
     "gradient-x-input",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 import typer
 
 from onnxcam.cli import options
+from onnxcam.text import visible
 
 if TYPE_CHECKING:
     from onnxcam.explainer.explainer import Explainer
@@ -80,10 +81,14 @@ def opened(
 
 
 def write_words(explainer: Explainer, folder: Folder, output: Path, *, overwrite: bool) -> None:
-    """Write the page of the words and the sheets, if the model is a decoder."""
+    """Write the page of the words and the sheets, if the model is a decoder, and say where the page is."""
+    from onnxcam.cli import show
     from onnxcam.describing.page import write_words
     from onnxcam.metadata.prompting import Prompting
 
     prompting = Prompting.of(explainer.network.names.metadata)
     if prompting is not None:
-        write_words(folder.explained, output, prompting.words, overwrite=overwrite)
+        written = write_words(folder.explained, output, prompting.words, overwrite=overwrite)
+        show.print_err(f"prompt: {visible(prompting.words, 400)}", "dim")
+        if written:
+            show.print_err(f"page: {written[0]}", "dim")

@@ -17,9 +17,11 @@ from onnxcam.metadata.prompting import IMAGE_EMBEDDINGS, IMAGE_PLACES, PROMPT, T
 from onnxcam.methods.base import method
 from onnxcam.methods.context import MapContext
 from onnxcam.structure.layer import ancestors
-from onnxcam.targets.descriptions import FUSED_ATTENTION
 
 __all__ = ["attention_x_gradient"]
+
+_FUSED = frozenset(("Attention", "MultiHeadAttention", "GroupQueryAttention"))
+"""Operators that compute attention without an output for its probabilities."""
 
 
 @method("attention-x-gradient", at_layer=True, uses_layer=False, needs_words=True)
@@ -77,7 +79,7 @@ def _grid(context: MapContext, embeddings: ir.Value) -> tuple[int, int]:
             return height, count // height
     raise MethodError(
         f"the {count} tokens of the image make no grid of its proportions, {sizes[0]} × {sizes[1]}; "
-        "use --method gradient-x-input"
+        "use --method attnlrp"
     )
 
 
@@ -90,16 +92,16 @@ def _attentions(context: MapContext, prompt: ir.Value) -> list[ir.Value]:
             continue
         worded.update(node.outputs)
         y = node.outputs[0]
-        if node.op_type in FUSED_ATTENTION and y in active:
+        if node.op_type in _FUSED and y in active:
             raise MethodError(
                 f"attention-x-gradient needs the attention probabilities, which {node.op_type} (node {node.name!r}) "
-                "does not output; export the decoder with attn_implementation='eager', or use --method gradient-x-input"
+                "does not output; export the decoder with attn_implementation='eager', or use --method attnlrp"
             )
         if node.op_type == "Softmax" and y in active and y in before and len(y.shape or ()) == 4:
             found.append(y)
     if not found:
         raise MethodError(
             "attention-x-gradient finds no attention probabilities in the decoder, a Softmax of [N, heads, L, L]; "
-            "use --method gradient-x-input"
+            "use --method attnlrp"
         )
     return found

@@ -19,15 +19,12 @@ from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Array, Goal, Look
 from onnxcam.targets.kinds import Text, Top
 from onnxcam.targets.notation import quoted
-from onnxcam.targets.registry import Task, resolves
+from onnxcam.targets.registry import TargetKind, Task, resolves
 from onnxcam.text import visible
 
-__all__ = ["FUSED_ATTENTION", "Descriptions"]
+__all__ = ["Descriptions"]
 
-FUSED_ATTENTION = frozenset(("Attention", "MultiHeadAttention", "GroupQueryAttention"))
-"""Operators that compute attention without an output for its probabilities."""
-_WITHOUT_ATTENTION = "layercam"
-"""The default method where the graph holds no attention probabilities."""
+_EXAMPLE = 'text="a red star"'
 _LONGEST = 48
 """Tokens of a text that the model writes itself."""
 
@@ -57,7 +54,7 @@ class Descriptions(Task):
     prompting: Prompting
     name: str = "a vision-language decoder"
     source: str = "metadata"
-    method: str = "attention-x-gradient"
+    method = "attnlrp"
     cards = ("description",)
 
     @classmethod
@@ -65,9 +62,7 @@ class Descriptions(Task):
         """Yield the task of a model that was joined."""
         found = Prompting.of(evidence.names.metadata)
         if found is not None and any(y.name == LOG_PROBABILITIES for y in evidence.graph.outputs):
-            own = (node for node in evidence.graph if (node.outputs[0].name or "").startswith("decoder."))
-            fused = any(node.op_type in FUSED_ATTENTION for node in own)
-            yield cls(found, method=_WITHOUT_ATTENTION if fused else cls.method)
+            yield cls(found)
 
     def parts(self) -> Iterator[Part]:
         """Yield the prompt."""
@@ -115,6 +110,9 @@ class Descriptions(Task):
     @cached_property
     def _writer(self) -> PartsWriter:
         return PartsWriter(self.prompting.parts, "cpu")
+
+    def _examples(self, kind: type[TargetKind]) -> tuple[str, ...]:
+        return (_EXAMPLE, f"{_EXAMPLE} at=1") if kind is Text else super()._examples(kind)
 
     @resolves(Text)
     def text(self, target: Text, look: Look) -> Goal:

@@ -155,10 +155,8 @@ class Task:
     """The model in words, for messages: "a classifier"."""
     cards: ClassVar[tuple[str, ...]] = ()
     """The values of `task` in a model's card that mean this task."""
-    method: str = "layercam"
-    """The default method: position by position, for targets that are one place of the output (docs/truth.md).
-
-    A subclass may make it a field."""
+    method: ClassVar[str] = "layercam"
+    """The default method: position by position, for targets that are one place of the output (docs/truth.md)."""
     sees_centre: ClassVar[bool] = False
     """Whether such models usually see the centre of an image: a guessed preprocessing crops for them only."""
     warnings: tuple[str, ...] = ()

@@ -23,6 +23,8 @@ def test_folder_of_parts(onnxcam, exported: ExportedDecoder, photo: Path) -> Non
         "explain", exported.folder, photo, "--target", 'text="a red star, left"', "-m", "gradcam", "-o", "out"
     )
     assert ran.code == 0, ran.err
+    assert "prompt: USER: <image> Describe the image. Assistant:" in ran.err
+    assert "page: out/words.html" in ran.err
     entries = json.loads(Path("out/manifest.json").read_text())
     assert [entry["target"]["label"] for entry in entries] == ["a", "red", "star", "left"]
     page = Path("out/words.html").read_text()

@@ -91,8 +91,10 @@ def test_fused_operators_of_the_runtime(folder: Path, image: np.ndarray, optiona
     ends = [explainer.scores((pixels + sign * step).astype(np.float32), TARGET)[0] for sign in (1, -1)]
     slope = (ends[0] - ends[1]) / (2 * 0.02)
     assert slope == pytest.approx(float((raw * direction).sum()), rel=2e-2)
-    text = onnxcam.Explainer(join(folder))(image).label
-    assert text
+    found = onnxcam.Explainer(join(folder))(image)
+    assert found.method == "attnlrp"
+    assert found.label
+    assert found.raw.any()
 
 
 def fused(path: Path, cache: bool) -> None:
