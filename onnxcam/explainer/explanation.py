@@ -216,7 +216,7 @@ class Explanation:
     def save(
         self, directory: str | os.PathLike[str], stem: str = "explanation", **drawing: Unpack[Drawing]
     ) -> dict[str, Path]:
-        """Write the raw map (.npy), the overlay, and the map (.npy; of a NIfTI volume .nii.gz); see `Drawing`.
+        """Write the raw map (.npy), the overlay, and the map (.npy; of a NIfTI or DICOM volume .nii.gz); see `Drawing`.
 
         All that is not stated is ``alpha=0.5, colormap="jet", boxes=False, maps="all", format="png", quality=90``.
 

@@ -7,7 +7,7 @@ the gradient of the whole is the sum of the gradients of the tiles.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -81,7 +81,10 @@ class TiledRunner:
         total = np.zeros(size if at_layer else request.tensor.shape[1:], np.float32)
         space = range(len(size)) if at_layer else [axis - 1 for axis in axes]
         score = np.zeros(1)
-        for tile, part in self._parts(request):
+        parts: Iterable[tuple[Tile, ExplanationRequest]] = self._parts(request)
+        if self.runner.method.in_graph:  # a procedure shows its own progress
+            parts = self.runner.progress(parts, self.stitched.count(request.goals[0], request.tensor))
+        for tile, part in parts:
             ((compiled, found),) = self.runner.run(part)
             raw = found[MAP][0]
             tile.add(total, self._at_window(raw, compiled) if at_layer else raw, list(space))

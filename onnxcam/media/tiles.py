@@ -48,6 +48,10 @@ class Tile:
         found[own] = array[whole]
         return found
 
+    def inside(self, array: NDArray[Any], axes: Sequence[int]) -> NDArray[Any]:
+        """Return the part of *array* that the window covers, a view."""
+        return array[self._slices(array, axes)[0]]
+
     def add(self, array: NDArray[Any], part: NDArray[Any], axes: Sequence[int]) -> None:
         """Add *part*, of the window's size, to *array* at the window; what lies beyond the borders is left out."""
         whole, own = self._slices(array, axes)

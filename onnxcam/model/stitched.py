@@ -93,10 +93,16 @@ class StitchedOutput:
                 f"with a window (--window) a target is a part of {self.output.tensor!r}, the output that is joined, "
                 f"and {goal.words!r} is not"
             )
-        for window, cells in self.tiles(tensor):
-            part = cells.cut(goal.feed, axes)
-            if part.any():
-                yield window, cells.weighed(part, axes)
+        for window, cells in self._used(goal, tensor):
+            yield window, cells.weighed(cells.cut(goal.feed, axes), axes)
+
+    def count(self, goal: Goal, tensor: Array) -> int:
+        """Return the number of tiles of *tensor* whose output *goal* depends on."""
+        return sum(1 for _ in self._used(goal, tensor))
+
+    def _used(self, goal: Goal, tensor: Array) -> Iterator[tuple[Tile, Tile]]:
+        axes = [axis - 1 for axis in self.space]
+        yield from ((window, cells) for window, cells in self.tiles(tensor) if cells.inside(goal.feed, axes).any())
 
     def outputs(
         self, names: Sequence[str] | None, declared: Sequence[str], join: Callable[[], Array]

@@ -17,6 +17,8 @@ from models import world3d
 from onnxcam import Explainer
 from onnxcam.errors import ImageError, MethodError, ModelError, PreprocessError, TargetError
 from onnxcam.media.tiles import Tile
+from onnxcam.targets.aim import WeightsAim
+from onnxcam.targets.goal import Goal
 from onnxcam.targets.kinds import ClassRegion
 from tests import networks
 
@@ -139,6 +141,27 @@ def test_the_layer_of_a_trained_network() -> None:
     found = explainer(volume, f"class={label}")
     mask = np.concatenate([scene.mask(label) for scene in scenes])
     assert found.map[mask].mean() > 5 * found.map[~mask].mean()
+
+
+def test_a_voxel_of_the_joined_output() -> None:
+    counts: list[int] = []
+
+    def progress(parts: Any, total: int) -> Any:
+        counts.append(total)
+        return parts
+
+    found = Explainer(network(*WINDOW), "gradient", progress=progress, **SMALL)(VOLUME, "y[0, 2, 20, 20, 18]")
+    assert found.score == pytest.approx(found.outputs["y"][0, 2, 20, 20, 18], rel=1e-4)
+    seen = np.argwhere(found.map > 0)
+    assert (seen.min(0) >= [18, 18, 16]).all()  # two voxels around it
+    assert counts == [2]  # of 12 windows
+
+
+def test_a_goal_elsewhere() -> None:
+    stitched = Explainer(network(*WINDOW), "gradient", **SMALL).network.stitched
+    assert stitched is not None
+    with pytest.raises(TargetError, match=r"a target is a part of 'y', the output that is joined, and 'it' is not"):
+        next(stitched.goals(Goal(WeightsAim("h"), np.zeros((4, *WINDOW)), "it"), VOLUME[None, None]))
 
 
 def test_windows_out_of_the_target_are_not_explained() -> None:
