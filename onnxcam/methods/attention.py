@@ -154,30 +154,44 @@ def rollout(context: MapContext) -> ir.Value:
 
 
 @method("grad-eclip", at_layer=True, uses_layer=False, needs_attention=True)
-def grad_eclip(context: MapContext) -> ir.Value:
-    """M_j = ReLU(Σ_c λ_j ∂y/∂o_c v_jc) of the last block, λ_j the cosine of the query and key j, scaled to [0, 1].
+def grad_eclip(context: MapContext, blocks: int = 1) -> ir.Value:
+    """M_j = Σ ReLU(Σ_c λ_j ∂y/∂o_c v_jc) over the last blocks, λ_j the cosine of query and key j, scaled to [0, 1].
 
     Zhao et al., Gradient-based Visual Explanation for Transformer-based CLIP, ICML 2024; Grad-ECLIP, 2502.18816. o is
-    the class token's output of the attention before its projection, v_j the value of token j, both with all heads. If
-    the head reads several tokens, the map is the sum over their queries. Meant for the image towers of CLIP.
+    the class token's output of a block's attention before its projection, v_j the value of token j, both with all
+    heads. *blocks* is the number of blocks, from the last one. If the head reads several tokens, the map is the sum
+    over their queries. Meant for the image towers of CLIP.
 
     The model must be a transformer with global self-attention.
 
     Example:
         >>> onnxcam.explain("clip.onnx", "cat.jpg", method="grad-eclip", target="like=dog.jpg")
     """
-    op, block = context.op, attention_blocks(context, "grad-eclip")[-1]
-    scores, layout = block.attention.scores(op), block.layout
-    (g,) = probability_gradients(op, context.target.seeds, [block])  # ∂y/∂A = ∂y/∂o vᵀ, of each head
+    op, found = context.op, attention_blocks(context, "grad-eclip")
+    if blocks > len(found):
+        raise MethodError(
+            f"the setting blocks of grad-eclip is at most the number of blocks, {len(found)}, not {blocks}"
+        )
+    layout, chosen = found[-1].layout, found[-blocks:]
+    read = op.const((read_tokens(context, found[-1]) > 0)[None, :, None], found[-1].probabilities.dtype)
+    maps = []
+    for block, g in zip(chosen, probability_gradients(op, context.target.seeds, chosen), strict=True):
+        evidence = _over_heads(context, g)  # ∂y/∂A_ij of a head is its Σ_c ∂y/∂o_ic v_jc
+        shares = op.Mul(op.Mul(_loosened(context, block), evidence), read)
+        maps.append(context.positive(op.ReduceSum(shares, [1], keepdims=0)))
+    return _at_cells(op, op.total(*maps), layout)
+
+
+def _loosened(context: MapContext, block: AttentionBlock) -> ir.Value:
+    """Return the cosine of each query and key, scaled so that the cells' lie between 0 and 1: [N, T, T]."""
+    op, scores, layout = context.op, block.attention.scores(context.op), block.layout
     k = scores.inputs[1]
     assert k is not None
     lengths = op.Sqrt(op.ReduceSum(_by_head(context, op.Mul(k, k)), [1, 2], keepdims=0))
     cosine = op.Div(_over_heads(context, scores.outputs[0]), op.Unsqueeze(lengths, [1]))  # |q| cancels below
-    cells = [layout.offset], [layout.end], [2]
-    low, high = (reduce(op.Slice(cosine, *cells), [2], keepdims=1) for reduce in (op.ReduceMin, op.ReduceMax))
-    weights = op.Div(op.Sub(cosine, low), op.Max(op.Sub(high, low), _TINY))
-    maps = op.ReduceSum(op.Mul(weights, _over_heads(context, g)), [1], keepdims=0)
-    return context.positive(_at_cells(op, maps, layout))
+    cells = op.Slice(cosine, [layout.offset], [layout.end], [2])
+    low, high = op.ReduceMin(cells, [2], keepdims=1), op.ReduceMax(cells, [2], keepdims=1)
+    return op.Div(op.Sub(cosine, low), op.Max(op.Sub(high, low), _TINY))
 
 
 def _over_heads(context: MapContext, a: ir.Value) -> ir.Value:

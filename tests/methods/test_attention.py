@@ -12,7 +12,7 @@ from onnxcam import Explainer
 from onnxcam.bake.bake import bake
 from onnxcam.errors import MethodError
 from tests.methods.replica_networks import Transformer
-from tests.methods.transformers import attention_of_blocks, legrad
+from tests.methods.transformers import attention_of_blocks, grad_eclip, legrad
 from tests.networks import export, hand_model, hand_transformer
 from tests.optional import torch
 
@@ -154,6 +154,27 @@ def test_the_rows_are_those_of_the_tokens_that_the_head_reads(kind: str, share: 
     expected = share * flow[:, 0] + (1 - share) * flow[:, 1:].mean(1)
     raw = Explainer(export(net, X, **exporter), method="rollout").attribute(X.numpy(), target=[4, 2])
     np.testing.assert_allclose(raw.reshape(2, 9), expected[:, 1:].numpy(), rtol=1e-4)
+
+
+def test_attention_without_a_product_of_queries_and_keys_is_refused() -> None:
+    model = hand_transformer()
+    next(node for node in model.graph.node if node.op_type == "MatMul").op_type = "Mul"  # for one channel the same
+    with pytest.raises(
+        MethodError, match="no product of queries and keys leads to the attention probabilities 'a'; use"
+    ):
+        Explainer(model, method="grad-eclip")
+
+
+@pytest.mark.parametrize("class_token", [True, False])
+def test_several_blocks_of_grad_eclip(class_token: bool) -> None:
+    torch.manual_seed(0)
+    net = Transformer(class_token).eval()
+    model = export(net, X)
+    raw = Explainer(model, method="grad-eclip", settings={"blocks": 2}).attribute(X.numpy(), target=[4, 2])
+    expected = grad_eclip(net, X, [4, 2], 2).numpy()
+    np.testing.assert_allclose(raw, expected, rtol=1e-3, atol=1e-5 * float(expected.max()))
+    with pytest.raises(MethodError, match="setting blocks of grad-eclip is at most the number of blocks, 2, not 3"):
+        Explainer(model, method="grad-eclip", settings={"blocks": 3})
 
 
 def test_rollout_bakes_without_backward_nodes(tmp_path) -> None:

@@ -142,23 +142,25 @@ def rollout(net, x, target):
     return read_row(net, flow)
 
 
-def grad_eclip(net, x, target):
+def grad_eclip(net, x, target, blocks=1):
     """Query by query and key by key: λ Σ_c ∂y/∂o_c v_c, with all heads of o, q, k and v in one vector."""
-    z = net.embedded(x)
-    for block in net.blocks[:-1]:
-        z, _ = net.block(block, z)
-    block, (n, t, width) = net.blocks[-1], z.shape
-    q, k, v = block["qkv"](block["norm1"](z)).detach().chunk(3, -1)
-    a = net.block(block, z)[1]
-    values = v.reshape(n, t, net.heads, -1).transpose(1, 2)
-    o = (a @ values).transpose(1, 2).reshape(n, t, width).detach().requires_grad_()
-    after = z.detach() + block["out"](o)
-    scores = net.head(after + block["mlp"](block["norm2"](after)))
-    (g,) = torch.autograd.grad(scores[range(n), target].sum(), o)
+    z, steps, (n, t) = net.embedded(x), [], (len(x), 9 + net.class_token)
+    for block in net.blocks:
+        width = z.shape[-1]
+        q, k, v = block["qkv"](block["norm1"](z)).chunk(3, -1)
+        heads = v.reshape(n, t, net.heads, -1).transpose(1, 2)
+        o = (net.block(block, z)[1] @ heads).transpose(1, 2).reshape(n, t, width)
+        after = z + block["out"](o)
+        z = after + block["mlp"](block["norm2"](after))
+        steps.append((q, k, v, o))
+    gradients = torch.autograd.grad(net.head(z)[range(n), target].sum(), [step[3] for step in steps])
     cells, out = range(t - 9, t), torch.zeros(n, 9)
-    for image in range(n):
-        for i in [0] if net.class_token else range(t):
-            cosine = torch.stack([nn.functional.cosine_similarity(q[image, i], k[image, j], 0) for j in cells])
-            weight = (cosine - cosine.min()) / (cosine.max() - cosine.min())
-            out[image] += weight * torch.stack([g[image, i] @ v[image, j] for j in cells])
-    return out.clamp(min=0).reshape(n, 3, 3)
+    for (q, k, v, _), g in list(zip(steps, gradients, strict=True))[-blocks:]:
+        for image in range(n):
+            row = 0
+            for i in [0] if net.class_token else range(t):
+                cosine = torch.stack([nn.functional.cosine_similarity(q[image, i], k[image, j], 0) for j in cells])
+                weight = (cosine - cosine.min()) / (cosine.max() - cosine.min())
+                row = row + weight * torch.stack([g[image, i] @ v[image, j] for j in cells])
+            out[image] += row.detach().clamp(min=0)
+    return out.reshape(n, 3, 3)
