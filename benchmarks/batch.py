@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from onnxcam import Explainer, pipeline
 from onnxcam.batching.batch import batch
@@ -40,27 +41,35 @@ def main() -> None:
 
 
 def throughput(model: str, folder: str, rounds: str = "3") -> None:
-    """Print the wall time of a batch, without its start, relative to decoding and inference alone."""
+    """Print the time of decoding and inference alone, relative to that of a batch without its start."""
     ratios = []
     for _ in range(int(rounds)):
         plain = _plain(model, folder)
-        starts = [_batch(model, _first(folder, 8), 1), _batch(model, folder, 1)]
-        crew = [_batch(model, _first(folder, 8), processors()), _batch(model, folder, processors())]
-        one, all_ = plain / (starts[1] - starts[0]), plain / (crew[1] - crew[0])
+        one, all_ = (
+            plain / (_batch(model, folder, count) - _batch(model, _first(folder, 8), count))
+            for count in (1, processors())
+        )
         ratios.append((one, all_))
-        print(f"plain {plain:.2f} s, one process {one:.2f} of its throughput, {processors()} processes {all_:.2f}")
-    print("medians", *np.median(ratios, axis=0).round(2))
+        print(f"one process, {processors()} processes: wall time {one[0]:.2f} {all_[0]:.2f}", end=", ")
+        print(f"processor time {one[1]:.2f} {all_[1]:.2f}")
+    print("medians", *np.median(ratios, axis=0).T.round(2))
 
 
-def _plain(model: str, folder: str) -> float:
-    """Return the seconds of decoding, preprocessing and inference, side by side as a batch does them."""
+def _clock() -> NDArray[np.float64]:
+    """Return the wall time and the processor time of this process and of those that it started, in seconds."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return np.array([time.perf_counter(), sum(one.ru_utime + one.ru_stime for one in used)])
+
+
+def _plain(model: str, folder: str) -> NDArray[np.float64]:
+    """Return the time of decoding, preprocessing and inference, side by side as a batch does them."""
     preprocess = Explainer(model).preprocessing
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = processors()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     name, files = session.get_inputs()[0].name, image.files([folder])
-    start = time.perf_counter()
+    start = _clock()
     pipeline.run(
         [[file] for file in files],
         lambda file: preprocess(image.read(file)),
@@ -68,14 +77,14 @@ def _plain(model: str, folder: str) -> float:
         lambda _: None,
         jobs=min(4, processors() + 1),
     )
-    return time.perf_counter() - start
+    return _clock() - start
 
 
-def _batch(model: str, source: str, workers: int) -> float:
+def _batch(model: str, source: str, workers: int) -> NDArray[np.float64]:
     with tempfile.TemporaryDirectory() as out:
-        start = time.perf_counter()
+        start = _clock()
         batch(model, source, out, workers=workers)
-        return time.perf_counter() - start
+        return _clock() - start
 
 
 def _first(folder: str, count: int) -> str:

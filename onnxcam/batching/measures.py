@@ -50,7 +50,7 @@ def measures(explanation: Explanation, truth: NDArray[np.bool_] | None) -> dict[
         found["map_truth"] = float((heat * object_).sum(dtype=np.float64) / total)
     return found | {
         "box": _box(heat, size, (height, width)),
-        "map_area": float((heat >= 0.5 * heat.max()).mean()),
+        "map_area": np.count_nonzero(heat >= 0.5 * heat.max()) / heat.size,
         "map_x": _centre(heat.sum(axis=0, dtype=np.float64)),
         "map_y": _centre(heat.sum(axis=1, dtype=np.float64)),
         "map_border": 1 - _within(heat, *(1 - _edges(length, BORDER) for length in size)) / total,

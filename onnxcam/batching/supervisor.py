@@ -26,6 +26,8 @@ SECONDS = 600.0
 """Time limit of one picture."""
 _START = 1800.0
 """Time limit of the start, in seconds: large models take minutes to load."""
+_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**23), "MALLOC_TRIM_THRESHOLD_": str(2**25)}
+"""glibc keeps the memory of a decoded picture for the next one: new pages cost time. Other C libraries ignore it."""
 HOPELESS = 10
 """So many pictures in a row that end the process, and none before that does not, end the run."""
 
@@ -95,7 +97,7 @@ class Supervisor:
 
     def _started(self) -> str | None:
         """Start the process; return None when it is ready, or how it ended. OnnxcamError if it cannot be ready."""
-        self._process = ChildProcess("onnxcam.batching.worker")
+        self._process = ChildProcess("onnxcam.batching.worker", environment=_MEMORY)
         self._process.send(JOB, pickle.dumps(self._job))
         try:
             frame = self._process.receive(_START)

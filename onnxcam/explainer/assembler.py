@@ -61,7 +61,8 @@ class Assembler:
         """
         (goal,), modality = request.goals, self.network.modality
         index, label, words = self._target(goal, results)
-        parts = self.network.parts(request.feeds(self.network))
+        is_image = self.network.explained is self.network.image
+        parts = None if is_image else self.network.parts(request.feeds(self.network))
         raw, flat = self._flat(results[MAP][0], parts is not None)
         outputs = {name: results[name] for name in self.network.outputs if name in results}
         probability, doubts = self._probability(goal, results, index)

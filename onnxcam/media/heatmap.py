@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.errors import OutputError, nearest
 from onnxcam.media.frame import Frame
-from onnxcam.media.resample import coverage
+from onnxcam.media.resample import AxisInterval, coverage
 from onnxcam.structure.place import Place
 
 __all__ = [
@@ -77,12 +78,18 @@ def enlarge(raw: Map, frame: Frame, size: tuple[int, int], seen: Frame | None = 
         raw.astype(np.float32), to_map, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE
     )
     seen = frame if seen is None else seen
-    rows = coverage(np.arange(height) + 0.5, (frame.y0, frame.y1), (seen.y0, seen.y1))
-    columns = coverage(np.arange(width) + 0.5, (frame.x0, frame.x1), (seen.x0, seen.x1))
+    rows = _coverage(height, (frame.y0, frame.y1), (seen.y0, seen.y1))
+    columns = _coverage(width, (frame.x0, frame.x1), (seen.x0, seen.x1))
     if min(rows.min(), columns.min()) < 1:
         large *= rows[:, None]
         large *= columns
     return np.asarray(large, np.float32)
+
+
+@lru_cache(maxsize=64)
+def _coverage(length: int, cells: AxisInterval, seen: AxisInterval) -> NDArray[Any]:
+    """Return the weights of the pixels of an axis, see `coverage`."""
+    return coverage(np.arange(length) + 0.5, cells, seen)
 
 
 def at_place(raw: Map, frame: Frame, size: tuple[int, int], place: Place | None, tensor: Sequence[int]) -> Map:
