@@ -41,7 +41,7 @@ def html(audit: Audit, images: str | os.PathLike[str] | None = None) -> str:
     Raises:
         OutputError: Jinja is not installed.
     """
-    require()
+    require("audit")
     row = {id: at for at, id in reversed(list(enumerate(audit.table.ids)))}
 
     def examples(ids: Sequence[str]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,14 @@ def test_spectral_clusters_are_those_of_separate_clouds() -> None:
 def test_wilson_interval() -> None:
     assert wilson(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
     assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+
+
+def test_a_report_without_jinja(batch: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = audit(batch(4))
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(OutputError, match=r"made by Jinja, which is not installed; pip install 'onnxcam\[audit\]'"):
+        save(found, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_folder_of_an_audit(batch: Rows, tmp_path: Path) -> None:

@@ -17,13 +17,13 @@ __all__ = ["embedded", "render", "require", "template"]
 _SHARED = ("page.html",)
 
 
-def require() -> None:
-    """Raise OutputError if Jinja is not installed."""
+def require(extra: str = "edge") -> None:
+    """Raise OutputError, which names the *extra* to install, if Jinja is not installed."""
     try:
         import jinja2  # noqa: F401
     except ImportError:
         raise OutputError(
-            "the HTML report is made by Jinja, which is not installed; pip install 'onnxcam[edge]'"
+            f"the HTML report is made by Jinja, which is not installed; pip install 'onnxcam[{extra}]'"
         ) from None
 
 
