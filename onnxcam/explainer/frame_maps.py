@@ -29,7 +29,8 @@ def explain_frames(
     """Explain the sampled frames of the video *path* for one target: by default the top one of the middle frame.
 
     One frame is in memory in its full size; frames and maps are kept small, [T, h, w] with a side of 480 pixels at
-    most. The score is that of the frame with the highest one.
+    most. All maps have one scale, that of the frame with the largest value. The score is that of the frame with the
+    highest one.
     """
     taken, chosen, rate = video.sampled(path, explainer.frames, FRAMES)
     wanted, note = target, ""
@@ -46,15 +47,24 @@ def explain_frames(
         maps.append(one.map_at(picture.shape[:2]))
         frames.append(picture)
         found.append(replace(one, image=picture, map=maps[-1], map_at=None, outputs={}))
+    peaks = np.array([_peak(one, explainer.signed) for one in found])
+    scales = peaks / max(float(peaks.max()), 1e-38)
     best = max(found, key=lambda one: one.score)
     clip = Clip(np.stack(frames), tuple(chosen), rate, scores=tuple(one.score for one in found))
     warnings = tuple(dict.fromkeys(text for one in found for text in one.warnings))
     return replace(
         best,
         image=clip.frames,
-        map=np.stack(maps),
+        map=np.stack([one * np.float32(scale) for one, scale in zip(maps, scales, strict=True)]),
         raw=np.stack([one.raw for one in found]),
         clip=clip,
         note=note or best.note,
         warnings=warnings,
     )
+
+
+def _peak(one: Explanation, signed: bool) -> float:
+    """Return the value by which the raw map of *one* was divided."""
+    if one.raw.ndim > 2:  # of a gradient method, with channels
+        return float(np.abs(one.raw).max())
+    return float(np.abs(one.raw).max() if signed else max(one.raw.max(), 0))

@@ -63,11 +63,13 @@ def plot(signal: Signal, heat: NDArray[np.float32], alpha: float = 0.5, colormap
     return image
 
 
-def curve(weight: NDArray[np.float32], times: NDArray[np.float64], unit: str, colormap: str = "jet") -> RgbImage:
-    """Return a map along time, [T], as a curve over *times*, evenly spaced, uint8 RGB [h, 1200, 3]."""
+def curve(
+    weight: NDArray[np.float32], times: NDArray[np.float64], unit: str, colormap: str = "jet", name: str = "map"
+) -> RgbImage:
+    """Return a map, or what *name* says, [T], as a curve over *times*, evenly spaced, uint8 RGB [h, 1200, 3]."""
     image = np.full((_GAP + _CURVE + _BOTTOM, WIDTH, 3), 255, np.uint8)
     area = _Area(_LEFT, _GAP, WIDTH - _RIGHT, _GAP + _CURVE)
-    _curve(image, area, weight, colormap)
+    _curve(image, area, weight, colormap, name)
     _axis(image, area, times, unit)
     return image
 
@@ -190,7 +192,7 @@ def _picture(
     image[area.top : area.bottom, area.left : area.right] = drawn
 
 
-def _curve(image: RgbImage, area: _Area, weight: NDArray[np.float32], colormap: str) -> None:
+def _curve(image: RgbImage, area: _Area, weight: NDArray[np.float32], colormap: str, name: str = "map") -> None:
     """Draw the map along time as a filled curve, from 0, or from -1 where it has negative values."""
     width, height = area.right - area.left, area.bottom - area.top
     edges = np.arange(width) * len(weight) // width
@@ -206,7 +208,7 @@ def _curve(image: RgbImage, area: _Area, weight: NDArray[np.float32], colormap: 
     patch = image[area.top : area.bottom, area.left : area.right]
     patch[inside] = np.broadcast_to(_colours(shown, colormap), patch.shape)[inside]
     image[area.top + int(base) - 1, area.left : area.right] = _FAINT
-    _label(image, "map 1", (8, area.top + 12))
+    _label(image, f"{name} 1", (8, area.top + 12))
     _label(image, "-1" if base < height else "0", (8, area.bottom - 1))
 
 

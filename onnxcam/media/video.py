@@ -163,7 +163,7 @@ def overlay(clip: Clip, heat: NDArray[np.float32], alpha: float, colormap: str) 
         tiles.append(np.pad(scaled, ((0, 8), (0, 0 if number == chosen[-1] else 4), (0, 0)), constant_values=255))
     row = np.concatenate(tiles, axis=1)
     row = np.pad(row, ((0, 0), (0, signal_plot.WIDTH - row.shape[1]), (0, 0)), constant_values=255)
-    curve = signal_plot.curve(weights(clip, heat), clip.times, clip.unit, colormap)
+    curve = signal_plot.curve(weights(clip, heat), clip.times, clip.unit, colormap, "score" if clip.scores else "map")
     return np.concatenate([row, curve])
 
 

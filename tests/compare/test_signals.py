@@ -1,6 +1,7 @@
 """Validation of networks of signals, float against int8, and their place in time by a known world."""
 
 import logging
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,9 @@ def test_an_int8_tflite_network_of_signals(tmp_path: Path) -> None:
     made.optimizations = [tf.lite.Optimize.DEFAULT]
     made.representative_dataset = lambda: ([step(at).T[None]] for at in range(5, 30))
     made.inference_input_type = made.inference_output_type = tf.int8
-    (tmp_path / "net.tflite").write_bytes(made.convert())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of TensorFlow
+        (tmp_path / "net.tflite").write_bytes(made.convert())
     np.save(tmp_path / "x.npy", step(25))
     observer = TFLiteObserver(tmp_path / "net.tflite", "gradcam", None, "raw", None, {})
     prepared = observer.prepare(tmp_path / "x.npy")
