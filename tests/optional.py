@@ -32,8 +32,10 @@ torch, nn, functional = optional("torch"), optional("torch.nn"), optional("torch
 
 def libraries_of(method: str) -> None:
     """Skip the test where a library that makes *method* is missing."""
-    if library := {"kernelshap": "shap", "lime": "lime", "xrai": "skimage", "sobol": "scipy"}.get(method):
-        pytest.importorskip(library, reason="the extra onnxcam[perturbation] is not installed")
+    if library := {"kernelshap": "shap", "lime": "lime", "xrai": "skimage", "sobol": "scipy", "dff": "sklearn"}.get(
+        method
+    ):
+        pytest.importorskip(library, reason="the extra of the method is not installed")
 
 
 def is_older(library: str, than: str) -> bool:

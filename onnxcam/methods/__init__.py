@@ -4,7 +4,7 @@
   classes or layers.
 - `attention`: maps of attention probabilities. `fullgrad`: the sum over all layers.
 - `gradient`: maps at the input. `relevance`: relevance propagation and DeepLIFT.
-- `sampling`, `paths`, `perturbation`, `superpixels`: methods of many passes.
+- `sampling`, `paths`, `perturbation`, `superpixels`, `concepts`: methods of many passes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from onnxcam.methods import activation as _activation  # registers its methods, as the other families do
 from onnxcam.methods import attention as _attention
 from onnxcam.methods import composite as _composite
+from onnxcam.methods import concepts as _concepts
 from onnxcam.methods import fullgrad as _fullgrad
 from onnxcam.methods import gradient as _gradient
 from onnxcam.methods import paths as _paths
@@ -44,5 +45,5 @@ __all__ = [
     "read_settings",
 ]
 
-del _activation, _attention, _composite, _fullgrad, _gradient, _paths, _perturbation, _principal, _relevance, _sampling
-del _superpixels, _words
+del _activation, _attention, _composite, _concepts, _fullgrad, _gradient, _paths
+del _perturbation, _principal, _relevance, _sampling, _superpixels, _words

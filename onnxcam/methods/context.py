@@ -15,11 +15,11 @@ from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.infer import gradient_dtype
 from onnxcam.metadata.reserved import CHOSEN
 from onnxcam.structure.layer import Layer
-from onnxcam.structure.layout import GridLayout, picture_layout
+from onnxcam.structure.layout import BlockedLayout, GridLayout, picture_layout
 from onnxcam.targets.aim import Aimed
 from onnxcam.targets.scores import Scores
 
-__all__ = ["MapContext"]
+__all__ = ["MapContext", "layer_value"]
 
 
 @dataclass(frozen=True)
@@ -113,3 +113,16 @@ class MapContext:
             return op.Reshape(flat, [-1, *lengths])
         a = self.activation()
         return op.Reshape(flat, op.Concat(op.Shape(a, end=1), op.Shape(a, start=2), axis=0))
+
+
+def layer_value(context: MapContext) -> ir.Value:
+    """Emit the layer's tensor; MethodError where its channels cannot be set to zero."""
+    layer = context.layer
+    value = layer.value
+    if isinstance(layer.layout, BlockedLayout) or value.dtype is None or not value.dtype.is_floating_point():
+        form = "is in the blocked layout" if isinstance(layer.layout, BlockedLayout) else f"holds {value.dtype}".lower()
+        raise MethodError(
+            f"this method changes an activation in floating point, but {layer.tensor!r} {form}; name another --layer, "
+            "or use --method scorecam"
+        )
+    return value

@@ -12,15 +12,24 @@ import onnx_ir as ir
 from onnxcam.errors import MethodError
 from onnxcam.media.resample import resized
 from onnxcam.methods.base import procedure
-from onnxcam.methods.context import MapContext
+from onnxcam.methods.context import MapContext, layer_value
 from onnxcam.methods.libraries import library
 from onnxcam.methods.queries import Array, ModelQueries
 from onnxcam.methods.settings import require_share
 from onnxcam.numbers import MANY
-from onnxcam.structure.layout import BlockedLayout
 from onnxcam.targets.scores import softmax
 
-__all__ = ["ablationcam", "drise", "iscam", "occlusion", "recipro_cam", "rise", "scorecam", "sobol", "sscam"]
+__all__ = [
+    "ablationcam",
+    "drise",
+    "iscam",
+    "occlusion",
+    "recipro_cam",
+    "rise",
+    "scorecam",
+    "sobol",
+    "sscam",
+]
 
 
 @procedure("occlusion", around=None, at_layer=True, additive=True)
@@ -228,20 +237,7 @@ def _weighted(weights: Array, a: Array) -> Array:
     return np.maximum(np.tensordot(weights, a, 1), 0)
 
 
-def _layer_value(context: MapContext) -> ir.Value:
-    """Emit the layer's tensor; MethodError where its channels cannot be set to zero."""
-    layer = context.layer
-    value = layer.value
-    if isinstance(layer.layout, BlockedLayout) or value.dtype is None or not value.dtype.is_floating_point():
-        form = "is in the blocked layout" if isinstance(layer.layout, BlockedLayout) else f"holds {value.dtype}".lower()
-        raise MethodError(
-            f"this method changes an activation in floating point, but {layer.tensor!r} {form}; name another --layer, "
-            "or use --method scorecam"
-        )
-    return value
-
-
-@procedure("ablationcam", around=_layer_value, at_layer=True, uses_layer=True, uses_head=True)
+@procedure("ablationcam", around=layer_value, at_layer=True, uses_layer=True, uses_head=True)
 def ablationcam(queries: ModelQueries) -> Array:
     """L = ReLU(Σ_k w_k A_k), w_k = (y − y_k) / |y|, y_k the score with A_k set to zero.
 
@@ -263,7 +259,7 @@ def _without(channel: int, shape: tuple[int, ...]) -> Array:
     return factor
 
 
-@procedure("recipro-cam", around=_layer_value, at_layer=True, uses_layer=True, uses_head=True)
+@procedure("recipro-cam", around=layer_value, at_layer=True, uses_layer=True, uses_head=True)
 def recipro_cam(queries: ModelQueries, kernel: int = 3) -> Array:
     """M = y(A ⊙ m_n) − min over all n, at cell n: m_n is a Gaussian of *kernel* cells a side around n, and 0 elsewhere.
 

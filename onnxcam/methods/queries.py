@@ -144,6 +144,15 @@ class ModelQueries(ABC):
         """Return the score y with the layer's activation times each of *factors*, [K or 1, *space or 1 …] each."""
         return _joined((self.run_head(self._multiplied(batch)) for batch in self._batches(factors, total)), total)
 
+    def scores_behind(self, activations: Iterable[Array], total: int) -> Array:
+        """Return the score y with each of *activations*, [K, *space], in place of the layer's, float64 [total]."""
+        return _joined((self.run_head(self._replaced(batch)) for batch in self._batches(activations, total)), total)
+
+    def _replaced(self, given: Sequence[Array]) -> Array:
+        activations = np.repeat(self.outputs[MAP], len(given), axis=0)
+        self._layer_layout().view(activations)[...] = np.stack(given)
+        return activations
+
     def _multiplied(self, factors: Sequence[Array]) -> Array:
         activations = np.repeat(self.outputs[MAP], len(factors), axis=0)
         view = self._layer_layout().view(activations)

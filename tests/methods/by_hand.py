@@ -105,6 +105,8 @@ BY_HAND: dict[str, Any] = {
     "guided-ig": [[0.375, -0.375], [1.125, -0.75]],
     # ∂² = (4, 1, 4, 1) / 16 of 10 / 16, and three quarters of y
     "idgi": [[0.15, 0.0375], [0.15, 0.0375]],
+    # two concepts, one channel each: alone they score 2 and −3/2
+    "dff": [[1 / 3, 0], [1, 0]],
     # one segment; Σ IG = y(x) − y(b) = ½ + 4 from b = −4, ½ − 6 from b = 3: the mean is −½
     "xrai": [[-1 / 8, -1 / 8], [-1 / 8, -1 / 8]],
     "sobol": sobol(np.array([0.5, -0.5, 1.5, -1])).reshape(2, 2),
@@ -121,6 +123,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "occlusion": {"patch": 0.5, "stride": 0.5},
     "rise": {"samples": 3, "keep": 1},
     "expected-gradients": {"baselines": np.zeros((1, *HAND_X.shape[1:]), np.float32), "samples": 3},
+    "dff": {"concepts": 2},
     "guided-ig": {"steps": 4},
     "idgi": {"steps": 4},
     "xrai": {"steps": 35, "side": 48},

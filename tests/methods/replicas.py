@@ -13,7 +13,7 @@ import pytest
 
 from tests.methods.layer_relevance import as_matrix, split
 from tests.methods.replica_networks import Transformer, input_gradient, layer_gradient, one_by_one, score
-from tests.methods.replicas_of_paths import guided_ig, idgi, sobol, xrai
+from tests.methods.replicas_of_paths import dff, guided_ig, idgi, sobol, xrai
 from tests.methods.transformers import attnlrp_of_transformer, chefer, grad_eclip, legrad, rollout
 from tests.optional import torch
 
@@ -418,6 +418,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "vargrad": {"samples": 5, "noise": 0.2},
     "smoothgradcam++": {"samples": 5, "noise": 0.2},
     "integrated-gradients": {"steps": 6, "baseline": 1.0},
+    "dff": {"concepts": 2, "rank": 2},
     "guided-ig": {"steps": 7, "fraction": 0.1, "deviation": 0.3, "baseline": 0.5},
     "idgi": {"steps": 6, "baseline": 0.5, "batch_size": 3},
     "xrai": {"steps": 4, "side": 96, "spread": 1, "least": 3, "batch_size": 3},
@@ -471,6 +472,7 @@ REPLICAS: dict[str, Callable] = {
     "smoothgrad": one_by_one(lambda *case: gradients_around(*case).mean(0)),
     "vargrad": one_by_one(lambda *case: gradients_around(*case).var(0, correction=0)),
     "integrated-gradients": one_by_one(integrated_gradients),
+    "dff": one_by_one(dff),
     "guided-ig": one_by_one(guided_ig),
     "idgi": one_by_one(idgi),
     "xrai": one_by_one(xrai),

@@ -1,4 +1,4 @@
-"""Slow replicas of integrated gradients' kin and of Sobol indices, written from their papers."""
+"""Slow replicas of integrated gradients' kin, of Sobol indices and of concepts, written from their papers."""
 
 from __future__ import annotations
 
@@ -90,3 +90,30 @@ def sobol(net, x, target):
         mixed = [y(np.array([b[i] if i == cell else a[i] for i in range(9)])) for a, b in points]
         total.append(((own - mixed) ** 2).mean() / 2 / own.var(ddof=1))
     return torch.tensor(total).float().reshape(1, 3, 3)
+
+
+@torch.no_grad()
+def dff(net, x, target):
+    """Least squares with W, H ≥ 0 in turns, from the singular vectors (Boutsidis & Gallopoulos 2008)."""
+    optimize = pytest.importorskip("scipy.optimize")
+    a = net.features(x)[0].double().numpy().reshape(12, 25).T
+    least = a.min(0)
+    a = a - least
+    u, s, v = np.linalg.svd(a)
+    h = []
+    for k in range(2):
+        halves = [(np.maximum(sign * u[:, k], 0), np.maximum(sign * v[k], 0)) for sign in (1, -1)]
+        left, right = max(halves, key=lambda pair: np.linalg.norm(pair[0]) * np.linalg.norm(pair[1]))
+        size = np.sqrt(s[k] * np.linalg.norm(left) * np.linalg.norm(right))
+        h.append(size * right / np.linalg.norm(right))
+    h = np.array(h)
+    for _ in range(1500):
+        w = np.array([optimize.nnls(h.T, row)[0] for row in a])
+        h = np.array([optimize.nnls(w, column)[0] for column in a.T]).T
+    scores = []
+    for k in range(2):
+        part = least + np.outer(w[:, k], h[k])
+        part = torch.from_numpy(part.T.reshape(1, 12, 5, 5)).float()
+        scores.append(float(net.head(part)[0, target[0]]))
+    chosen = w[:, int(np.argmin(scores))]
+    return torch.from_numpy(chosen / chosen.max()).float().reshape(1, 5, 5)

@@ -15,7 +15,7 @@ from tests.networks import HAND_X, hand_model
 from tests.optional import libraries_of
 
 BLACK_BOXES = [method.id for method in METHODS.values() if method.black_box and not method.needs_detections]
-WITHOUT_GRADIENT = [*BLACK_BOXES, "scorecam", "sscam", "iscam", "ablationcam", "recipro-cam"]
+WITHOUT_GRADIENT = [*BLACK_BOXES, "scorecam", "sscam", "iscam", "ablationcam", "recipro-cam", "dff"]
 WITHOUT_GRADIENT += ["fem", "eigencam", "kpcacam"]
 OFFERED = "; or use --method occlusion, rise, sobol, kernelshap or lime, which need no gradient (`onnxcam inspect`"
 

@@ -257,7 +257,7 @@ def test_traits_are_in_the_registry() -> None:
     sensitivities = "gradient deconvnet guided-backprop guided-gradcam guided-gradcam++ smoothgrad vargrad"
     assert set(MethodsWith("sensitivity").ids) == set(sensitivities.split())
     assert MethodsWith("needs_attention").ids == ("legrad",)
-    assert MethodsWith("extra").ids == ("xrai", "sobol", "kernelshap", "lime")
+    assert MethodsWith("extra").ids == ("dff", "xrai", "sobol", "kernelshap", "lime")
     assert MethodsWith("black_box").ids == ("occlusion", "rise", "drise", "sobol", "kernelshap", "lime")
     assert METHODS["finercam"].choices("base") == (
         *("gradcam", "gradcam++", "xgradcam", "hirescam", "gradcam-elementwise", "layercam", "shapleycam"),

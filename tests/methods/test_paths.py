@@ -1,8 +1,9 @@
-"""Integrated gradients' kin and Sobol indices: what their maths promises, and settings that they refuse."""
+"""Integrated gradients' kin, Sobol indices and concepts: what their maths promises, and settings that they refuse."""
 
 from __future__ import annotations
 
 import re
+import sys
 
 import numpy as np
 import onnx
@@ -22,6 +23,8 @@ from tests.optional import libraries_of
         ("guided-ig", {"deviation": -0.1}, "the setting deviation of guided-ig is a share, from 0 to 1, not -0.1"),
         ("sobol", {"designs": 12}, "the setting designs of sobol is a power of two, 2 or more, not 12"),
         ("sobol", {"designs": 1}, "a power of two, 2 or more, not 1"),
+        ("dff", {"concepts": 2, "rank": 3}, "the setting rank of dff is at most concepts, 2, not 3"),
+        ("dff", {}, "dff finds at most 2 concepts in a layer of 4 positions and 2 channels, not 5; take fewer"),
         ("sobol", {"cells": 200}, "the setting cells of sobol makes 40000 cells, more than 10600; take fewer"),
     ],
 )
@@ -57,3 +60,30 @@ def test_idgi_is_complete() -> None:
     explainer = Explainer(model, method="idgi", settings={"baseline": 0.3})
     scores = explainer.scores(np.concatenate([x, np.full_like(x, 0.3)]), target=0)
     assert explainer.attribute(x, target=0).sum() == pytest.approx(scores[0] - scores[1], rel=1e-4)
+
+
+def test_concepts_by_rank() -> None:
+    """Each channel is a concept; the target of class 1 ranks them the other way round."""
+    libraries_of("dff")
+    maps = {
+        (target, rank): Explainer(hand_model(), method="dff", settings={"concepts": 2, "rank": rank}).attribute(
+            HAND_X, target=target
+        )
+        for target in (0, 1)
+        for rank in (1, 2)
+    }
+    np.testing.assert_allclose(maps[0, 2], [[[0, 0.5], [0, 1]]], atol=1e-6)
+    np.testing.assert_allclose(maps[1, 1], maps[0, 2], atol=1e-6)
+    np.testing.assert_allclose(maps[1, 2], maps[0, 1], atol=1e-6)
+
+
+def test_a_layer_of_zeros_has_no_concepts() -> None:
+    libraries_of("dff")
+    found = Explainer(hand_model(), method="dff", settings={"concepts": 2}).attribute(0 * HAND_X, target=0)
+    np.testing.assert_array_equal(found, np.zeros((1, 2, 2)))
+
+
+def test_dff_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.decomposition", None)
+    with pytest.raises(MethodError, match=r"^dff is made by .*; pip install 'onnxcam\[concepts\]'$"):
+        Explainer(hand_model(), method="dff", settings={"concepts": 2}).attribute(HAND_X)

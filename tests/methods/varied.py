@@ -94,6 +94,7 @@ VARIED: dict[str, Any] = {
     "smoothgradcam++": GRADCAM_PLUS_PLUS,
     # y is linear on the way from 0, and the sum of what its pixels add
     **dict.fromkeys(("integrated-gradients", "expected-gradients", "deeplift", "occlusion", "kernelshap"), SHARES),
+    "dff": A[1] / 4,  # alone the channels score ½ and 4
     "guided-ig": 0.75 * SHARES,  # at 0, where the first of 4 steps starts, no channel is alive
     "idgi": GRADIENT**2 / (GRADIENT**2).sum() * 0.75 * Y[0],
     # one segment: from −4, where y = 6, and from 3, where y = 6
