@@ -34,7 +34,7 @@ class PartsWriter:
     def start(self, prompting: Prompting, tensor: NDArray[Any]) -> WrittenText:
         """Return the text after the prompt and the image *tensor*, [1, C, H, W], which has no token yet."""
         features = self._look(tensor)
-        embeds = self._embed(prompting.prompt)
+        embeds = self.embed(prompting.prompt)
         embeds[0, np.equal(prompting.prompt, prompting.image)] = features.reshape(-1, features.shape[-1])
         return WrittenText(self, embeds)
 
@@ -46,12 +46,13 @@ class PartsWriter:
         session = self._sessions["vision"]
         return session.run(session.filled(feeds), [self._meeting.features])[self._meeting.features]
 
-    def _embed(self, ids: Sequence[int]) -> NDArray[Any]:
+    def embed(self, ids: Sequence[int]) -> NDArray[Any]:
+        """Return the embeddings of tokens, [1, L, H]."""
         session, (x,) = self._sessions["embed"], self._inputs["embed"]
         (found,) = session.run({x.name or "": np.array([ids], _dtype(x))}).values()
         return found
 
-    def _decode(self, embeds: NDArray[Any], past: _Arrays, before: int) -> tuple[NDArray[Any], _Arrays]:
+    def decode(self, embeds: NDArray[Any], past: _Arrays, before: int) -> tuple[NDArray[Any], _Arrays]:
         """Return the scores after *embeds* [1, L, H], which follow *before* tokens in the cache *past*; the new one."""
         count, feeds = embeds.shape[1], _Arrays()
         known = {
@@ -87,7 +88,7 @@ class WrittenText:
 
     def scores(self) -> NDArray[Any]:
         """Return the scores of the next token, [1, V]."""
-        scores, past = self._writer._decode(self._embeds, self._past, self._before)
+        scores, past = self._writer.decode(self._embeds, self._past, self._before)
         if past:
             self._before += self._embeds.shape[1]
             self._past, self._embeds = past, self._embeds[:, :0]
@@ -95,7 +96,7 @@ class WrittenText:
 
     def add(self, token: int) -> None:
         """Add a token."""
-        self._embeds = np.concatenate([self._embeds, self._writer._embed([token])], axis=1)
+        self._embeds = np.concatenate([self._embeds, self._writer.embed([token])], axis=1)
 
 
 def _presents(name: str) -> tuple[str, ...]:

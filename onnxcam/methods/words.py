@@ -31,7 +31,8 @@ def attention_x_gradient(context: MapContext) -> ir.Value:
     Chefer, Gur and Wolf, Generic Attention-model Explainability for Interpreting Bi-Modal and Encoder-Decoder
     Transformers, 2103.15679, equation 5, of the rows alone that say the word: A are the attention probabilities of the
     decoder, i the places before the tokens of the word, s is its log-probability. The paper also multiplies the layers;
-    without, maps of words point better (docs/decoders.md). The map has the size of the grid of the image's tokens.
+    without, maps of words point better (docs/decisions/0035-decoders.md). The map has the size of the grid of the
+    image's tokens.
 
     The model must be a joined decoder, exported with Softmax as a separate node.
 
