@@ -152,7 +152,7 @@ def _parts(store: Store) -> Iterator[pa.Table]:
             file = pq.ParquetFile(pa.BufferReader(store.get(name)))
             schema.identity_of(file.schema_arrow, store.path(name))
             own = [one for one in file.schema_arrow.names if one not in schema.COLUMNS.names]
-            yield file.read(columns=[*_READ, *own])
+            yield file.read(columns=[*_READ, *own], use_threads=False)
         except pa.ArrowException as error:
             raise OutputError(
                 f"{in_message(store.path(name))}: no Parquet file ({in_message(str(error))}); run `onnxcam batch` again"

@@ -62,7 +62,7 @@ def _parsed(name: str) -> pa.Table:
         ".csv": lambda: csv.read_csv(source, csv.ReadOptions(use_threads=False)),
         ".tsv": lambda: csv.read_csv(source, csv.ReadOptions(use_threads=False), csv.ParseOptions(delimiter="\t")),
         ".jsonl": lambda: json.read_json(source, json.ReadOptions(use_threads=False)),
-        ".parquet": lambda: parquet.read_table(source, use_threads=False, pre_buffer=False),
+        ".parquet": lambda: parquet.ParquetFile(source).read(use_threads=False),
     }
     try:
         return readers[ending]().combine_chunks()

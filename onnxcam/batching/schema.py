@@ -115,8 +115,11 @@ def table(rows: Sequence[BatchRow], wanted: pa.Schema) -> pa.Table:
 
 
 def from_bytes(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return the rows in a Parquet file, or some of their columns; pyarrow.ArrowInvalid or OSError if it is none."""
-    return pq.read_table(pa.BufferReader(data), columns=columns, use_threads=False, pre_buffer=False)
+    """Return the rows in a Parquet file, or some of their columns; pyarrow.ArrowInvalid or OSError if it is none.
+
+    No thread of Arrow is started (`pyarrow.parquet.read_table` starts one): it could outlive the interpreter.
+    """
+    return pq.ParquetFile(pa.BufferReader(data)).read(columns, use_threads=False)
 
 
 def to_bytes(rows: pa.Table) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -191,6 +192,22 @@ def test_packages_that_are_not_installed(room: str, module: str, message: str, m
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(OutputError, match=message):
         importlib.reload(found)
+
+
+THREADS = """
+import os
+import pyarrow as pa
+from onnxcam.batching import schema
+before = len(os.listdir("/proc/self/task"))
+rows = pa.table({"path": ["a"] * 1000})
+assert schema.from_bytes(schema.to_bytes(rows)).equals(rows)
+assert len(os.listdir("/proc/self/task")) == before
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_parquet_starts_no_thread_that_could_outlive_the_interpreter() -> None:
+    subprocess.run([sys.executable, "-c", THREADS], check=True, cwd=Path(__file__).parents[2])
 
 
 def test_other_storage() -> None:
