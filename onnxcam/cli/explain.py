@@ -78,7 +78,11 @@ def command(
     image_token: parts.ImageTokenOption = None,
     frames: Annotated[
         str | None,
-        typer.Option(help="Frames of a video: so many, such as 16, or stride=5, or fps=2.", show_default=False),
+        typer.Option(
+            help="Frames of a video: so many, such as 16, or stride=5, or fps=2. Default: 32, or what a network of "
+            "clips takes.",
+            show_default=False,
+        ),
     ] = None,
     provider: options.ProviderOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print manifest.json.")] = False,
@@ -134,6 +138,7 @@ def command(
     from onnxcam.explainer.manifest import Folder
     from onnxcam.explainer.many import explain_images, identity
     from onnxcam.media import image
+    from onnxcam.media.video import is_video
     from onnxcam.methods import find_method
 
     if top is not None and target:
@@ -143,6 +148,8 @@ def command(
     asked = parts.Asked(prompt=prompt, tokenizer=tokenizer, image_token=image_token, preprocess=preprocess)
     source, images = parts.opened(model, images, part, asked)
     names = image.files(images)
+    if frames is not None and not any(map(is_video, names)):
+        raise typer.BadParameter("--frames is for videos, and none of the files is one")
     explainer = Explainer(
         source,
         method=method,

@@ -17,7 +17,8 @@ PreprocessOption = Annotated[
     typer.Option(
         "--preprocess",
         "-p",
-        help="Preprocessing: a preset (imagenet, inception, caffe, unit, raw) or key=value,… "
+        help="Preprocessing: a preset (imagenet, inception, caffe, unit, raw; of signals raw, zscore, "
+        "minmax, peak) or key=value,… "
         "Default: from the model's metadata, otherwise guessed with a warning.",
         show_default=False,
     ),

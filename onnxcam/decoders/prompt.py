@@ -92,7 +92,13 @@ class PromptReader:
         question = QUESTION if asked is None else asked
         content: Any = [{"type": "image"}, {"type": "text", "text": question}]
         words = self._rendered(template, content)
-        return words if token in words else self._rendered(template, f"{token}\n{question}")
+        words = words if token in words else self._rendered(template, f"{token}\n{question}")
+        if asked is not None and asked.strip() not in words:
+            raise ModelError(
+                "the chat template beside the decoder takes no question; leave out --prompt (prompt=), or give the "
+                "whole prompt with <image> in it"
+            )
+        return words
 
     def tokens(self, words: str, count: int) -> list[int]:
         """Return the tokens of the prompt *words*, with *count* of the image; ModelError for another number of them."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,6 @@ def explain_frames(
     scales = peaks / max(float(peaks.max()), 1e-38)
     best = max(found, key=lambda one: one.score)
     clip = Clip(np.stack(frames), tuple(chosen), rate, scores=tuple(one.score for one in found))
-    warnings = tuple(dict.fromkeys(text for one in found for text in one.warnings))
     return replace(
         best,
         image=clip.frames,
@@ -59,7 +59,15 @@ def explain_frames(
         raw=np.stack([one.raw for one in found]),
         clip=clip,
         note=note or best.note,
-        warnings=warnings,
+        warnings=_warnings(found),
+    )
+
+
+def _warnings(found: Sequence[Explanation]) -> tuple[str, ...]:
+    """Return the warnings of the frames; those of some frames only say of how many."""
+    counts = Counter(text for one in found for text in one.warnings)
+    return tuple(
+        text if count == len(found) else f"in {count} of {len(found)} frames {text}" for text, count in counts.items()
     )
 
 

@@ -39,9 +39,7 @@ def fix_size(model: ir.Model, size: Sequence[int], image: str | None = None) -> 
     own = layout.size(value)
     if any(isinstance(old, int) and old != new for old, new in zip(own, size, strict=True)):
         fixed = " × ".join("?" if not isinstance(n, int) else str(n) for n in own)
-        raise ModelError(
-            f"the input {value.name!r} is of the size {fixed}, not {told}; give that (--input-size, --window)"
-        )
+        raise ModelError(f"the input {value.name!r} is of the size {fixed}, not {told}; give that")
     lengths = list(value.shape or ())
     for axis, length in zip(layout.space, size, strict=True):
         lengths[axis] = length

@@ -257,7 +257,8 @@ def picture_layout(image: ir.Value) -> GridLayout | None:
     if image.shape is None or len(image.shape) not in (3, 4, 5):
         return None
     axes = tuple(range(1, len(image.shape)))
-    if len(axes) == 4 and image.shape[2] == _COLOURS and _COLOURS not in (image.shape[1], image.shape[4]):
+    first, colours, last = image.shape[1], image.shape[2], image.shape[-1]
+    if len(axes) == 4 and colours == _COLOURS and first not in (1, _COLOURS) and last != _COLOURS:
         return GridLayout(2, (1, 3, 4))  # a clip of frames
     return GridLayout(axes[-1], axes[:-1]) if channels_last(image) else GridLayout(1, axes[1:])
 

@@ -85,6 +85,8 @@ class Embedding(Task):
         found = {key: self._reference(key, one, look) for key, one in given.items() if one is not None}
         signs = {"like": 1, "unlike": -1}
         direction = sum(signs[key] * one.unit.astype(np.float64) for key, one in found.items())
+        if not np.any(direction):
+            raise TargetError("like and unlike have the same embedding, so their difference is zero; leave out unlike")
         words = " ".join(f"{key}={quoted(given[key])}" for key in found)
         texts = next((one.inputs for one in found.values() if one.inputs), {})
         inputs = {**self._blank(look), **texts}

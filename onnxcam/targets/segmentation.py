@@ -144,7 +144,9 @@ class Segmentation(Task):
         if self.main is not None and self._has(self._map(look), self.main).any():
             return self._goal(self.main, None, look)
         goal = self._goal(None, None, look)
-        return replace(goal, note=f"the class that covers most of the image, {self._name(goal.index or 0)}")
+        name, is_beside = self._name(goal.index or 0), self.has_background and goal.index
+        beside = " beside the background" if is_beside else ""
+        return replace(goal, note=f"the class that covers most of the image{beside}, {name}")
 
     def _highest(self, look: Look) -> Goal:
         """The highest score of a class that no cell has."""

@@ -125,6 +125,12 @@ def test_template_that_fails(folder: Path) -> None:
     refused("the chat template fails:", folder)
 
 
+def test_template_that_takes_no_question(folder: Path) -> None:
+    (folder / "chat_template.jinja").write_text("USER: <image> ASSISTANT:")
+    join(folder)
+    refused("the chat template beside the decoder takes no question; leave out --prompt", folder, prompt="Why <imag>?")
+
+
 def test_texts_without_words(folder: Path, image: np.ndarray) -> None:
     explainer = library.Explainer(join(folder), method="gradient")
     for target, words in (

@@ -211,7 +211,7 @@ def test_what_windows_do_not_do() -> None:
     for kind, message, options in (
         (
             ModelError,
-            r"'x' is of the size 16 × 16 × 16, not 32 × 16 × 16; give that \(--input-size, --window\)",
+            r"'x' is of the size 16 × 16 × 16, not 32 × 16 × 16; give that",
             {"window": (32, 16, 16)},
         ),
         (

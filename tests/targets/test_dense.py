@@ -64,7 +64,7 @@ def test_the_mean_over_the_region(nhwc: bool) -> None:
         weights = np.moveaxis(goal.feed, -1, 0) if nhwc else goal.feed
         np.testing.assert_allclose(weights[1], (TOP == 1) / 5)
         assert not np.delete(weights, 1, axis=0).any()
-        assert (goal.note == "the class that covers most of the image, 1") == (words is None)
+        assert (goal.note == "the class that covers most of the image beside the background, 1") == (words is None)
     found = opened.gradient(goal, x)
     np.testing.assert_allclose(found[0, 1], (TOP == 1) / 5, rtol=1e-6)
     assert not found[0, [0, 2]].any()

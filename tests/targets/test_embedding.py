@@ -75,6 +75,13 @@ def test_like_and_unlike(last: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(opened.gradient(goal, x), at.grad, rtol=1e-3, atol=1e-5)
 
 
+def test_a_text_unlike_itself(tmp_path: Path) -> None:
+    image.write(tmp_path / "one.png", RNG.integers(0, 256, (2, 2, 3)).astype(np.uint8))
+    same = f"like={tmp_path}/one.png unlike={tmp_path}/one.png"
+    with pytest.raises(TargetError, match="like and unlike have the same embedding, so their difference is zero"):
+        Opened(encoder("y = Identity(e)"), preprocess="unit").goal(same, RNG.random((1, 3, 2, 2), np.float32))
+
+
 def test_without_another_picture() -> None:
     opened, x = (
         Opened(encoder(UNIT["LpNormalization"].replace("(e)", "(b)").replace("y =", "b = Add(e, least) y ="))),
