@@ -39,7 +39,7 @@ def static_int8(source: Path, target: Path, rows: np.ndarray) -> None:
 
 @pytest.mark.parametrize("name", ["signals", "keywords"])
 def test_float_and_int8_agree(name: str, tmp_path: Path) -> None:
-    rows = task(name).rows(HELD_OUT, 12)["image"]
+    rows = task(name).rows(HELD_OUT, 28)["image"]
     static_int8(task(name).path, tmp_path / "int8.onnx", rows[4:])
     (tmp_path / "records").mkdir()
     for number, row in enumerate(rows[:4]):

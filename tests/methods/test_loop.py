@@ -256,7 +256,7 @@ def test_names_of_0_1_warn_and_are_the_new_ones(module: str, old: str, new: obje
 def test_traits_are_in_the_registry() -> None:
     sensitivities = "gradient deconvnet guided-backprop guided-gradcam guided-gradcam++ smoothgrad vargrad"
     assert set(MethodsWith("sensitivity").ids) == set(sensitivities.split())
-    assert MethodsWith("needs_attention").ids == ("legrad",)
+    assert MethodsWith("needs_attention").ids == ("legrad", "chefer", "rollout", "grad-eclip")
     assert MethodsWith("extra").ids == ("dff", "xrai", "sobol", "kernelshap", "lime")
     assert MethodsWith("black_box").ids == ("occlusion", "rise", "drise", "sobol", "kernelshap", "lime")
     assert METHODS["finercam"].choices("base") == (
