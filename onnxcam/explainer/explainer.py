@@ -449,7 +449,7 @@ class Explainer(FixedArguments):
         wish = parse(self.target if wanted is None else wanted, self.class_names)
         if isinstance(wish, Top) and wish.count > 1:
             raise TargetError(
-                f"top={wish.count} is {wish.count} explanations; ask Explainer.each(image, target) for them"
+                f"top={wish.count} is {wish.count} explanations; ask for each (--target twice, Explainer.each)"
             )
         return self.network.resolve(wish, look)
 

@@ -101,7 +101,11 @@ def read_series(source: str | os.PathLike[str]) -> tuple[NDArray[np.float32], ND
 
 def _headers(pydicom: Any, folder: Path) -> list[_Slice]:
     """Return the slices below *folder*; ImageError where there are none."""
-    found = [_header(pydicom, path) for path in sorted(paths.below(folder)) if is_dicom(path)]
+    files = sorted(paths.below(folder))
+    empty = next((path for path in files if path.lower().endswith(".dcm") and not os.path.getsize(path)), None)
+    if empty is not None:
+        raise ImageError(f"{in_message(empty)}: the file is empty; copy the series again")
+    found = [_header(pydicom, path) for path in files if is_dicom(path)]
     slices = [one for one in found if one is not None]
     if not slices:
         raise ImageError(f"{in_message(folder)}: no DICOM file with an image is in the folder; name that of the series")

@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,9 @@ def read(path: Path) -> NumberTable:
     for at, row in rows:
         if len(row) != width:
             raise ImageError(f"{name}: row {at} has {len(row)} columns, and the first one {width}; mend that row")
+    gap = next((after - 1 for (at, _), (after, _) in pairwise(rows) if after - at > 1), None)
+    if width == 1 and gap is not None:
+        raise ImageError(f"{name}: row {gap} is empty, and the samples behind it would move; mend the table first")
     clock = next((at for at, title in enumerate(header) if _TIME.search(title)), None)
     kept = [at for at in range(width) if at != clock]
     if not kept:
@@ -61,8 +65,9 @@ def read(path: Path) -> NumberTable:
     if clock is None:
         return NumberTable(values, names)
     rate = _rate([row[clock] for _, row in rows], 1e-3 if _MILLI.search(header[clock]) else 1.0)
-    known = f": {rate:g} samples in a second" if rate else ""
-    return NumberTable(values, names, rate, (f"column {plain(header[clock], 60)!r} is the time and no channel{known}",))
+    known = f"{rate:g} samples in a second" if rate else "its steps are not even, so each row counts as one sample"
+    note = f"column {plain(header[clock], 60)!r} is the time and no channel: {known}"
+    return NumberTable(values, names, rate, (note,))
 
 
 def _rows(lines: Sequence[str], name: str) -> list[tuple[int, list[str]]]:

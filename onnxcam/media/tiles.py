@@ -9,6 +9,7 @@ windows. That sum is a product over the axes, so each axis has weights of its ow
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ OVERLAP = 0.5
 """The share of a window that the next one covers too: nnU-Net's."""
 _SIGMA = 1 / 8
 _MOST = 16384
+_MOST_TILES = 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,12 +101,18 @@ class Tiling:
         """Return the windows over an array of *size*.
 
         *cells* are the lengths of the output for one window, None for the window's: the tiles are then those of the
-        output. ModelError where a window does not start at a cell of the output.
+        output. ModelError where a window does not start at a cell of the output, PreprocessError for too many windows.
         """
         axes = [
             self._axis(axis, length, self.window[axis] if cells is None else cells[axis])
             for axis, length in enumerate(size)
         ]
+        count = math.prod(map(len, axes))
+        if count > _MOST_TILES:
+            raise PreprocessError(
+                f"the overlap of {self.overlap:g} gives {count:,} windows, more than {_MOST_TILES:,}; take a smaller "
+                "one, or a larger window"
+            )
         return [Tile(*zip(*one, strict=True)) for one in itertools.product(*axes)]
 
     def output_size(self, size: Sequence[int], cells: Sequence[int]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -74,6 +75,12 @@ class Subwords:
         """Return the number of a *token*; None where there is none."""
         found = self._tokenizer.token_to_id(token)
         return None if found is None else int(found)
+
+    @property
+    def unknown(self) -> int | None:
+        """The token that stands for words that the tokenizer does not know; None where it has none."""
+        model = json.loads(self._tokenizer.to_str())["model"]
+        return self.id(model["unk_token"]) if model.get("unk_token") else model.get("unk_id")
 
     def token(self, id: int) -> str | None:
         """Return the token of a number."""

@@ -329,6 +329,7 @@ class ModelDescription:
         if len(layout.space) < 3:
             signals = signal_modality(self.image, layout, self.names, self.signals, self.preprocess, self.warn)
             return signals if len(layout.space) == 1 else ImageOrSignalModality(images, signals)
+        self.signals.check_unused()
         dtype = self.image.dtype.numpy() if self.image.dtype is not None else np.dtype(np.float32)
         spec = self.preprocess or self.names.card.preprocess
         source = "user" if self.preprocess else "card" if spec else "guess"

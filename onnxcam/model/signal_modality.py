@@ -196,6 +196,8 @@ class ImageOrSignalModality:
             isinstance(source, str | os.PathLike) and not self.decodes(os.fspath(source))
         )
         self._last = self.signals if is_signal or of_numbers else self.images
+        if self._last is self.images:
+            self.signals.input.choice.check_unused()
         return self._last.read(source)
 
     def array(self, source: Any) -> Array:

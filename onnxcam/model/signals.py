@@ -36,6 +36,14 @@ class SignalChoice:
     start: int | str | None = None
     resample: bool = False
 
+    def check_unused(self) -> None:
+        """Raise PreprocessError if something is said, for an input that is no signal."""
+        if self != SignalChoice():
+            raise PreprocessError(
+                "rate=, start= and resample= (--rate, --start, --resample) are for signals, and this is none; leave "
+                "them out"
+            )
+
     def __post_init__(self) -> None:
         if self.rate is not None and not 0 < self.rate < 1e9:
             raise PreprocessError(f"the rate is {self.rate:g}; give the model's samples in a second, such as 16000")
@@ -208,4 +216,6 @@ def _resampled(values: NDArray[Any], old: float, new: float, axis: int) -> NDArr
     except ImportError:
         raise ImageError("resampling needs SciPy; pip install 'onnxcam[signals]'") from None
     ratio = Fraction(new / old).limit_denominator(10_000)
+    if not 1e-3 < new / old < 1e3:
+        raise ImageError(f"{old:g} Hz cannot be resampled to {new:g} Hz, a thousand times less or more; state the rate")
     return np.asarray(resample_poly(values, ratio.numerator, ratio.denominator, axis=axis), np.float32)

@@ -145,4 +145,8 @@ class Descriptions(Task):
             raise TargetError(f"there is no word in the text '{visible(text)}'; name some with text=…")
         if self.prompting.image in found.ids:
             raise TargetError(f"the text '{visible(text)}' holds the token of the image; leave it out")
+        unknown = self.subwords.unknown
+        for word, places in zip(found.words, found.places, strict=True):
+            if any(found.ids[place] == unknown for place in places):
+                raise TargetError(f"the tokenizer does not know the word '{visible(word)}'; name another one")
         return found

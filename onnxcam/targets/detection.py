@@ -45,6 +45,8 @@ MIN_PROBABILITY = 0.25
 """A candidate of at least this probability is a detection."""
 SAME_OBJECT = 0.5
 """Boxes of the same object overlap by at least this intersection over union."""
+_ROUNDING = 0.05
+"""A box that is written in whole pixels loses at most this intersection over union."""
 FIRST = 1000
 """Number of candidates that suppression compares, where only the best detections are wanted."""
 MIN_OVERLAP = 0.1
@@ -250,7 +252,10 @@ class Detections(Task):
         return [Detection(number) for number in range(len(detections(self._candidates(look))))]
 
     def _at(self, seen: Candidates, corners: Sequence[float], category: int | None, look: Look) -> CandidateClass:
-        """Return the candidate with the best score among those that overlap *corners* enough, or else most."""
+        """Return the candidate with the best score among those that overlap *corners* enough, or else most.
+
+        One that is *corners* but for rounding to pixels goes before.
+        """
         scores = _of_class(seen.scores, category)
         if len(seen.corners) and not np.isfinite(seen.corners).any():
             raise TargetError(f"{_NO_PLACES}; take a target such as detection=0 or a class")
@@ -262,7 +267,8 @@ class Detections(Task):
                 f"the box {rectangle(look.to_picture(corners))} matches nothing that the model proposes{what}; "
                 f"it detects {self._all(seen, look)}"
             )
-        close = np.where(overlap >= min(SAME_OBJECT, best), scores.max(axis=1), -1)
+        least = best - _ROUNDING if best >= 1 - _ROUNDING else min(SAME_OBJECT, best)
+        close = np.where(overlap >= least, scores.max(axis=1), -1)
         candidate = int(np.argmax(close))
         return candidate, int(np.argmax(scores[candidate]))
 

@@ -137,6 +137,7 @@ def test_texts_without_words(folder: Path, image: np.ndarray) -> None:
         ('text=""', "there is no word in the text ''; name some with text=…"),
         ('text="..."', "there is no word in the text '...'"),
         ('text="a star" at=2', "text 'a star' has no word 2; there are 2, counted from 0"),
+        ('text="a zebra"', "the tokenizer does not know the word 'zebra'; name another one"),
         ('text="a <image>"', "the text 'a <image>' holds the token of the image; leave it out"),
     ):
         with pytest.raises(TargetError, match=re.escape(words)):

@@ -254,6 +254,18 @@ def test_a_signal_given_to_a_network_of_images(tmp_path: Path) -> None:
         Explainer(model)(tmp_path / "a.csv")
 
 
+def test_options_of_signals_for_an_image() -> None:
+    text = """
+    <ir_version: 8, opset_import: ["" : 17]>
+    images (float[n, 3, 32, 32] x) => (float[n, 2] y)
+    <float[2, 3, 1, 1] w = {1, 1, 1, -1, -1, -1}>
+    { c = Conv(x, w)  a = Relu(c)  p = GlobalAveragePool(a)  y = Flatten(p) }
+    """
+    explainer = Explainer(onnx.parser.parse_model(text), rate=100)
+    with pytest.raises(PreprocessError, match=r"\(--rate, --start, --resample\) are for signals, and this is none"):
+        explainer(np.zeros((32, 32, 3), np.uint8))
+
+
 def test_the_top_of_the_package() -> None:
     found = onnxcam.explain(network("nct"), step(25), preprocess="raw", target=0)
     assert found.signal is not None

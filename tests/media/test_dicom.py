@@ -106,6 +106,7 @@ def cut(path: Path) -> None:
         (lambda f: write(f, 15, VOXELS[0], SamplesPerPixel=3), "has colours, no grey slice"),
         (lambda f: write(f, 15, VOXELS[0], PixelData=bytes(7)), "no DICOM file, or a damaged one"),
         (lambda f: write(f, 15, VOXELS[0], PixelData=None), "has no pixels"),
+        (lambda f: (f / "a05.0000.dcm").write_bytes(b""), "a05.0000.dcm: the file is empty; copy the series again"),
         (lambda f: cut(f / "a05.0000.dcm"), "a05.0000.dcm: no DICOM file, or a damaged one"),
     ],
 )

@@ -106,9 +106,17 @@ def test_the_column_of_times_is_known_by_its_name(tmp_path: Path, name: str, ste
     assert found.notes == (f"column {name!r} is the time and no channel: {rate} samples in a second",)
 
 
+UNEVEN = "its steps are not even, so each row counts as one sample"
+
+
+def test_a_column_with_a_gap(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"a\.csv: row 3 is empty, and the samples behind it would move"):
+        table(tmp_path, "x\n1\n\n2\n")
+
+
 def test_times_that_are_not_even_give_no_rate(tmp_path: Path) -> None:
     found = table(tmp_path, "time\tx\n0\t1\n1\t2\n5\t3\n")
-    assert (found.rate, found.notes) == (None, ("column 'time' is the time and no channel",))
+    assert (found.rate, found.notes) == (None, (f"column 'time' is the time and no channel: {UNEVEN}",))
     assert table(tmp_path, "date,x\n2026-01-01,1\n2026-01-02,2\n2026-01-03,3\n").rate is None
 
 

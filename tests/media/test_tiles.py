@@ -78,3 +78,8 @@ def test_an_output_of_half_the_size() -> None:
 def test_what_is_no_window(window: tuple[int, ...], overlap: float, message: str) -> None:
     with pytest.raises(PreprocessError, match=message):
         Tiling(window, overlap)
+
+
+def test_too_many_windows() -> None:
+    with pytest.raises(PreprocessError, match=r"the overlap of 0\.99 gives 67,240 windows, more than 20,000; take a"):
+        Tiling((8, 8, 8), 0.99).tiles([48, 48, 47])

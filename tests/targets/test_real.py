@@ -35,6 +35,16 @@ def test_a_face(real: Path) -> None:
     np.testing.assert_allclose(again.raw, found.raw)
 
 
+def test_a_box_names_its_own_detection(real: Path) -> None:
+    explainer = Explainer(
+        real / "models" / "ssd_mobilenet_v1_coco_qdq_nms.onnx", method="gradient", preprocess="range=-1-1"
+    )
+    photo = real / "images" / "dog_cat.png"
+    for one in explainer.best(photo, 3):
+        again = explainer(photo, one.words)
+        assert (again.words, again.score) == (one.words, one.score)
+
+
 def test_a_detection_that_is_not_there(real: Path) -> None:
     with pytest.raises(TargetError, match="there is no detection 1: the model detects 1 objects in this image"):
         explained(real, "ultraface_rfb320", "grace_hopper.jpg", "detection=1", preprocess=FACE)
