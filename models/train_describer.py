@@ -64,16 +64,16 @@ class Encoder(nn.Module):
 class Cached(nn.Module):
     """The decoder as it is exported: with its cache as inputs and outputs."""
 
-    def __init__(self, decoder: Any) -> None:
+    def __init__(self, model: nn.Module, head: nn.Module) -> None:
         super().__init__()
-        self.model, self.head = decoder.model, decoder.lm_head
+        self.model, self.head = model, head
 
     def forward(self, embeds: Tensor, mask: Tensor, positions: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
         """Return logits and the new cache."""
         from transformers.cache_utils import DynamicCache
 
         cache = DynamicCache()
-        for layer in range(LAYERS):
+        for layer in range(len(past) // 2):
             cache.update(past[2 * layer], past[2 * layer + 1], layer)
         found = self.model(
             inputs_embeds=embeds, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
@@ -156,7 +156,7 @@ def write(encoder: Encoder, net: Any, folder: Path) -> None:
     export(encoder, (torch.rand(1, 3, SIZE, SIZE),), "vision_encoder", ["pixel_values"], ["image_features"])
     export(net.get_input_embeddings(), (words,), "embed_tokens", ["input_ids"], ["inputs_embeds"])
     names = ["inputs_embeds", "attention_mask", "position_ids", *past]
-    export(Cached(net), embeds, "decoder_model_merged", names, ["logits", *present])
+    export(Cached(net.model, net.lm_head), embeds, "decoder_model_merged", names, ["logits", *present])
     _settings(folder)
 
 

@@ -70,7 +70,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In the light environment, which has no PyTorch, skip the slow tests and run `CASES` cases of each test.
 
-    That environment is for the versions of the dependencies: they differ by what exists, not by operands.
+    That environment tests the lowest versions of the dependencies: what a version lacks shows in a few cases.
     """
     if importlib.util.find_spec("torch") is not None:
         return

@@ -146,7 +146,7 @@ class Descriptions(Task):
         if self.prompting.image in found.ids:
             raise TargetError(f"the text '{visible(text)}' holds the token of the image; leave it out")
         unknown = self.subwords.unknown
-        is_written = unknown is not None and (self.subwords.token(unknown) or "") in text  # as some models write it
+        is_written = unknown is not None and (self.subwords.token(unknown) or "") in text  # some models write it
         for word, places in zip(found.words, found.places, strict=True):
             if not is_written and any(found.ids[place] == unknown for place in places):
                 raise TargetError(f"the tokenizer does not know the word '{visible(word)}'; name another one")

@@ -254,7 +254,7 @@ class Detections(Task):
     def _at(self, seen: Candidates, corners: Sequence[float], category: int | None, look: Look) -> CandidateClass:
         """Return the candidate with the best score among those that overlap *corners* enough, or else most.
 
-        One that is *corners* but for rounding to pixels goes before.
+        A candidate that equals *corners* up to rounding to pixels is preferred.
         """
         scores = _of_class(seen.scores, category)
         if len(seen.corners) and not np.isfinite(seen.corners).any():

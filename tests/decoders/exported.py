@@ -83,6 +83,8 @@ def write_parts(folder: Path, network: Any, pixels: Any) -> None:
     """Export the encoder, the table of embeddings and the decoder of *network* in the manner of transformers.js."""
     import torch
 
+    from models.train_describer import Cached
+
     cache = [f"{layer}.{kind}" for layer in range(LAYERS) for kind in ("key", "value")]
     past, present = [f"past_key_values.{x}" for x in cache], [f"present.{x}" for x in cache]
     open_axes = {x: {0: "batch", 1: "length"} for x in ("input_ids", "inputs_embeds", "position_ids", "logits")}
@@ -104,7 +106,8 @@ def write_parts(folder: Path, network: Any, pixels: Any) -> None:
     export(network.get_input_embeddings(), (tokens,), "embed_tokens", ["input_ids"], ["inputs_embeds"])
     inputs = torch.rand(1, 5, WIDTH), torch.ones(1, 9, dtype=torch.long), torch.arange(4, 9)[None], *states
     names = ["inputs_embeds", "attention_mask", "position_ids", *past]
-    export(_decoder(network), inputs, "decoder_model_merged", names, ["logits", *present])
+    decoder = Cached(network.model.language_model, network.lm_head)
+    export(decoder, inputs, "decoder_model_merged", names, ["logits", *present])
 
 
 def _encoder(network: Any) -> Any:
@@ -121,25 +124,3 @@ def _encoder(network: Any) -> Any:
             return found[0] if isinstance(found, list | tuple) else found
 
     return Encoder()
-
-
-def _decoder(network: Any) -> Any:
-    import torch
-    from transformers.cache_utils import DynamicCache
-
-    class Decoder(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model, self.head = network.model.language_model, network.lm_head
-
-        def forward(self, embeds: Any, mask: Any, positions: Any, *past: Any) -> Any:
-            cache = DynamicCache()
-            for layer in range(LAYERS):
-                cache.update(past[2 * layer], past[2 * layer + 1], layer)
-            found = self.model(
-                inputs_embeds=embeds, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-            )
-            states = [x for layer in found.past_key_values.layers for x in (layer.keys, layer.values)]
-            return self.head(found.last_hidden_state), *states
-
-    return Decoder()

@@ -241,27 +241,24 @@ def test_the_file_decides_at_a_network_of_one_grey_channel(tmp_path: Path) -> No
         explainer(sound(tmp_path))
 
 
-def test_a_signal_given_to_a_network_of_images(tmp_path: Path) -> None:
+def network_of_images() -> onnx.ModelProto:
     text = """
     <ir_version: 8, opset_import: ["" : 17]>
     images (float[n, 3, 32, 32] x) => (float[n, 2] y)
     <float[2, 3, 1, 1] w = {1, 1, 1, -1, -1, -1}>
     { c = Conv(x, w)  a = Relu(c)  p = GlobalAveragePool(a)  y = Flatten(p) }
     """
-    model = onnx.parser.parse_model(text)
+    return onnx.parser.parse_model(text)
+
+
+def test_a_signal_given_to_a_network_of_images(tmp_path: Path) -> None:
     np.savetxt(tmp_path / "a.csv", step(25).T, delimiter=",")
     with pytest.raises(ImageError, match=r"a\.csv: is a table of 2 columns and 40 rows, .* arrays of 3 x"):
-        Explainer(model)(tmp_path / "a.csv")
+        Explainer(network_of_images())(tmp_path / "a.csv")
 
 
 def test_options_of_signals_for_an_image() -> None:
-    text = """
-    <ir_version: 8, opset_import: ["" : 17]>
-    images (float[n, 3, 32, 32] x) => (float[n, 2] y)
-    <float[2, 3, 1, 1] w = {1, 1, 1, -1, -1, -1}>
-    { c = Conv(x, w)  a = Relu(c)  p = GlobalAveragePool(a)  y = Flatten(p) }
-    """
-    explainer = Explainer(onnx.parser.parse_model(text), rate=100)
+    explainer = Explainer(network_of_images(), rate=100)
     with pytest.raises(PreprocessError, match=r"\(--rate, --start, --resample\) are for signals, and this is none"):
         explainer(np.zeros((32, 32, 3), np.uint8))
 
