@@ -66,9 +66,31 @@ class Mean(nn.Module):
         return x.mean(1)
 
 
-def transformer() -> nn.Sequential:
-    """Return a vision transformer of three blocks."""
-    return nn.Sequential(Tokens(), Block(), Block(), Block(), nn.LayerNorm(WIDTH), Mean(), nn.Linear(WIDTH, 10))
+class ClassToken(nn.Module):
+    """Puts the class token before the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, 1, WIDTH))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return [N, 1 + T, WIDTH]."""
+        return torch.cat([self.token.expand(len(x), -1, -1), x], 1)
+
+
+class First(nn.Module):
+    """The class token."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return [N, WIDTH]."""
+        return x[:, 0]
+
+
+def transformer(*, class_token: bool = False) -> nn.Sequential:
+    """Return a vision transformer of three blocks, whose head reads the mean of tokens or the class token."""
+    first = [Tokens(), ClassToken()] if class_token else [Tokens()]
+    head = [nn.LayerNorm(WIDTH), First() if class_token else Mean(), nn.Linear(WIDTH, 10)]
+    return nn.Sequential(*first, Block(), Block(), Block(), *head)
 
 
 def relevance(module: nn.Sequential, x: torch.Tensor, target: int, gamma: float) -> np.ndarray:

@@ -47,6 +47,7 @@ NETWORKS: dict[str, Callable[[], nn.Sequential]] = {
     "plain": plain,
     "averaged": lambda: plain(nn.AvgPool2d),
     "transformer": lxt_maps.transformer,
+    "class token": lambda: lxt_maps.transformer(class_token=True),
 }
 
 
@@ -73,7 +74,7 @@ def case(name: str, folder: Path) -> Case:
     torch.manual_seed(0)
     module, x = NETWORKS[name]().eval(), torch.randn(1, 3, SIDE, SIDE)
     folder.mkdir(exist_ok=True)
-    path = folder / f"agreement-{name}.onnx"
+    path = folder / f"agreement-{name.replace(' ', '-')}.onnx"
     from_pytorch(module, path, x, verify=False)
     return Case(module, path, x)
 
@@ -119,7 +120,7 @@ class Row:
     settings: Mapping[str, Any] = field(default_factory=dict)
     network: str = "plain"
     shown: Callable[[np.ndarray, np.ndarray], list[np.ndarray]] = as_it_is
-    formula: str = ""  # a formula that is not onnxcam's, to show that it is the peer's
+    having: str = ""  # the settings, or a formula that is not onnxcam's, to show that it is the peer's
     ours: Callable[[Case], np.ndarray] | None = None  # the map by that formula
 
 
@@ -242,13 +243,13 @@ def captum_lrp() -> Row:
 
 def lxt(first: str, gamma: float) -> Row:
     """Return the row of LXT, with *gamma* at the patches."""
-    settings = {"first": first, "gamma": gamma}
+    settings, having = {"first": first, "gamma": gamma}, f"`first={first}`, `gamma={gamma:g}`"
 
     def theirs(case: Case) -> np.ndarray:
         return lxt_maps.relevance(case.module, case.x, case.target, gamma)
 
     name = f"AttnLRP, γ = {gamma:g} at the patches" if gamma else "AttnLRP"
-    return Row("attnlrp", name, theirs, settings, "transformer", positive_parts)
+    return Row("attnlrp", name, theirs, settings, "transformer", positive_parts, having)
 
 
 def captum_tunnel(method: str, kind: str) -> Row:
@@ -306,7 +307,9 @@ def _captum(made: Any, case: Case, /, **settings: Any) -> np.ndarray:
 
 
 def version(peer: str) -> str:
-    """Return the version of *peer*."""
+    """Return the version of *peer*; equations have none."""
+    if peer.startswith("Equations"):
+        return ""
     return importlib.metadata.version({"pytorch-grad-cam": "grad-cam", "torch-cam": "torchcam"}.get(peer, peer))
 
 
@@ -337,9 +340,9 @@ PEERS: dict[str, list[Row]] = {
         torch_cam("cam", "CAM"),
         torch_cam("gradcam", "GradCAM"),
         torch_cam("gradcam++", "GradCAMpp"),
-        replace(torch_cam("gradcam++", "GradCAMpp"), formula="α = ∂²", ours=undivided),
+        replace(torch_cam("gradcam++", "GradCAMpp"), having="α = ∂²", ours=undivided),
         torch_cam("smoothgradcam++", "SmoothGradCAMpp", SMOOTH),
-        replace(torch_cam("smoothgradcam++", "SmoothGradCAMpp"), formula="A, ∂ of the last sample", ours=last_alone),
+        replace(torch_cam("smoothgradcam++", "SmoothGradCAMpp"), having="A, ∂ of the last sample", ours=last_alone),
         torch_cam("xgradcam", "XGradCAM"),
         torch_cam("layercam", "LayerCAM"),
         torch_cam("scorecam", "ScoreCAM"),

@@ -9,6 +9,8 @@ middle. Writes `docs/truth.md`, of which `--check` compares nothing but prints t
 from __future__ import annotations
 
 import argparse
+import functools
+import itertools
 import json
 import tempfile
 import time
@@ -33,6 +35,7 @@ from onnxcam.metrics.map_sources import centred
 PAGE = Path(__file__).parents[1] / "docs" / "truth.md"
 FIGURES = PAGE.with_suffix(".json")
 SAMPLES, FEWER = 64, 16  # for methods of one pass, and of many
+FEWEST = {("volumes", "sobol"): 4}  # 16,416 runs of each
 CHANCE, CENTRE = "chance", "centre"
 OF_ONE_CLASS = ("finercam",)  # compares it with the others: what is asked about two classes already is left out
 
@@ -51,20 +54,24 @@ class Row:
     refused: str = ""  # why the method does not apply
 
 
-def measure(name: str, methods: Sequence[str]) -> list[Row]:
-    """Return the rows of one network."""
-    network = task(name)
-    samples = list(network.samples(HELD_OUT, SAMPLES))
-    rows = [
-        _row(name, CHANCE, samples, [np.ones(s.truth.shape, np.float32) for s in samples], _random_peak),
-        _row(name, CENTRE, samples, [centred(s.truth.shape) for s in samples]),
-    ]
-    return rows + [_of_method(network, method, samples) for method in methods]
+def measure(name: str, method: str) -> Row:
+    """Return the row of one network and method, or of `CHANCE` or `CENTRE`."""
+    samples = _samples(name)
+    if method == CHANCE:
+        return _row(name, CHANCE, samples, [np.ones(s.truth.shape, np.float32) for s in samples], _random_peak)
+    if method == CENTRE:
+        return _row(name, CENTRE, samples, [centred(s.truth.shape) for s in samples])
+    return _of_method(task(name), method, samples)
+
+
+@functools.cache
+def _samples(name: str) -> Sequence[Sample]:
+    return list(task(name).samples(HELD_OUT, SAMPLES))
 
 
 def _of_method(network: Task[Any], method: str, samples: Sequence[Sample]) -> Row:
     start = time.perf_counter()
-    chosen = samples if METHODS[method].in_graph else samples[:FEWER]
+    chosen = samples if METHODS[method].in_graph else samples[: FEWEST.get((network.name, method), FEWER)]
     if method in OF_ONE_CLASS:
         chosen = [sample for sample in chosen if sample.target in network.card.labels] or chosen  # or let it refuse
     try:
@@ -231,21 +238,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure every method on every network of the family.")
     parser.add_argument("networks", nargs="*", help="names; default: all that are there")
     parser.add_argument("--method", action="append", choices=METHODS, help="default: all")
+    parser.add_argument("--missing", action="store_true", help="only those of which the page has no figure")
     parser.add_argument("--jobs", type=int, default=1)
     options = parser.parse_args()
     names = [name for name in options.networks or FAMILY if task(name).path.exists()]
-    methods = options.method or list(METHODS)
-    known: Mapping[str, Any] = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
-    found = {key: Row(**row) for key, row in known.items()}
+    wanted = list(itertools.product(names, (CHANCE, CENTRE, *(options.method or METHODS))))
+    if options.missing:
+        known = _known()
+        wanted = [pair for pair in wanted if " ".join(pair) not in known]
     with ProcessPoolExecutor(options.jobs) as pool:
-        for rows in pool.map(measure, names, [methods] * len(names)):
-            found |= {f"{row.network} {row.method}": row for row in rows}
-            FIGURES.write_text(json.dumps({key: row.__dict__ for key, row in found.items()}, indent=1) + "\n", "utf-8")
-            print(f"{rows[0].network}: {sum(row.seconds * row.samples for row in rows):.0f} s", flush=True)
+        for row in pool.map(measure, *zip(*wanted, strict=True)) if wanted else ():
+            _remember(row)
+            print(f"{row.network} {row.method}: {row.seconds * row.samples:.0f} s {row.refused}", flush=True)
     order = {name: place for place, name in enumerate((CHANCE, CENTRE, *METHODS))}
-    table = sorted(found.values(), key=lambda row: (FAMILY.index(row.network), order.get(row.method, 99)))
+    table = sorted(_known().values(), key=lambda row: (FAMILY.index(row.network), order.get(row.method, 99)))
     PAGE.write_text(page(table), "utf-8")
     print("\n".join(doubtful(table)))
+
+
+def _known() -> dict[str, Row]:
+    figures: Mapping[str, Any] = json.loads(FIGURES.read_text("utf-8")) if FIGURES.exists() else {}
+    return {key: Row(**row) for key, row in figures.items()}
+
+
+def _remember(row: Row) -> None:
+    """Add *row* to the figures as they are now, so that several runs can fill them."""
+    found = _known() | {f"{row.network} {row.method}": row}
+    FIGURES.write_text(json.dumps({key: row.__dict__ for key, row in found.items()}, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
