@@ -13,28 +13,12 @@ import pytest
 import onnxcam as package
 from onnxcam.compare.validate import validate
 from onnxcam.errors import ImageError, OutputError, TargetError
-from onnxcam.media import image
 from onnxcam.text_towers import TextTower
 from tests.command import Ran
-from tests.compare.tasks.twins import MODELS, drawn, quantised, rounded, spoilt
-from tests.text_towers.towers import image_tower, text_tower, two_towers, words
+from tests.compare.tasks.twins import MODELS, drawn, quantised, spoilt
 
 CLIP, TEXT = MODELS / "clip_image.onnx", MODELS / "clip_text.onnx"
 STAR = 'like="a red star"'
-
-
-@pytest.fixture
-def towers(tmp_path: Path) -> Path:
-    """An image tower, one with coarse weights, a text tower, a file of both, a coarse one, and four pictures."""
-    rounded(image_tower(tmp_path / "image.onnx"), tmp_path / "coarse.onnx", steps=3)
-    text_tower(tmp_path / "text.onnx", "masked")
-    rounded(two_towers(tmp_path / "both.onnx"), tmp_path / "both_coarse.onnx", steps=3)
-    words(tmp_path, length=8, pad_id=0, pad_token="<pad>")
-    (tmp_path / "photos").mkdir()
-    for number in range(4):
-        picture = np.random.default_rng(number).integers(0, 255, (8, 8, 3)).astype(np.uint8)
-        image.write(tmp_path / "photos" / f"{number}.png", picture)
-    return tmp_path
 
 
 def test_an_int8_clip_passes_and_a_spoilt_one_fails(tmp_path: Path, onnxcam: Callable[..., Ran]) -> None:

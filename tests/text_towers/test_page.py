@@ -31,7 +31,7 @@ def test_the_page(onnxcam: Callable[..., Ran]) -> None:
     for picture in ("scene.png", "photo.jpg", "photos/1.png"):
         image.write(Path(picture), image.read(PICTURE))
     rounded(Path("clip_image.onnx"), Path("clip_int8.onnx"))
-    assert len(follow("words.md", onnxcam)) == 6
+    assert len(follow("words.md", onnxcam)) == 8
     notes = [entry["note"] for entry in json.loads(Path("onnxcam-out/manifest.json").read_text("utf-8"))]
     assert notes[0].startswith("like 'a photo of a dog' (7 tokens: <start> a ? ? a dog <end>), unlike")
 
