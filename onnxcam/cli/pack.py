@@ -32,7 +32,8 @@ def command(
         typer.Option(
             "--target",
             "-t",
-            help="Class to explain: top, input (set on the device by run.py --class), an index or a label.",
+            help="Class to explain: top, input (set on the device by run.py --class), an index or a label; or like='a "
+            "dog', whose embedding is then in the model.",
         ),
     ] = "top",
     explain_from: options.ExplainFromOption = None,
@@ -40,6 +41,8 @@ def command(
     preprocess: options.PreprocessOption = None,
     labels: options.LabelsOption = None,
     settings: options.SettingsOption = None,
+    text_model: options.TextModelOption = None,
+    tokenizer: options.TokenizerOption = None,
     opset: options.OpsetOption = None,
     overwrite: options.OverwriteOption = False,
 ) -> None:
@@ -63,6 +66,8 @@ def command(
         labels=labels,
         settings=options.pairs(settings),
         opset=opset,
+        text_model=text_model,
+        tokenizer=tokenizer,
         overwrite=overwrite,
     )
     show.table(("", ""), [("pictures", str(made.pictures)), ("layer", made.layer or ""), ("zip", str(made.path))])

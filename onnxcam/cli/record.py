@@ -24,7 +24,8 @@ def command(
         ),
     ] = None,
     target: Annotated[
-        str, typer.Option("--target", "-t", help="Class to explain: top (per image), an index or a label.")
+        str,
+        typer.Option("--target", "-t", help="Class to explain: top (per image), an index or a label; or like='a dog'."),
     ] = "top",
     explain_from: options.ExplainFromOption = None,
     layer: options.OwnLayerOption = None,
@@ -32,6 +33,8 @@ def command(
     labels: options.LabelsOption = None,
     settings: options.SettingsOption = None,
     provider: options.ProviderOption = "auto",
+    text_model: options.TextModelOption = None,
+    tokenizer: options.TokenizerOption = None,
     layers: Annotated[
         bool,
         typer.Option("--layers", help="Also record the layers for the first 16 images, for onnxcam compare --layers."),
@@ -61,6 +64,8 @@ def command(
         provider=provider,
         settings=options.pairs(settings),
         strict=strict,
+        text_model=text_model,
+        tokenizer=tokenizer,
         layers=layers,
         progress=show.recording,
     )

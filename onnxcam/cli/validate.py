@@ -30,7 +30,7 @@ def command(
             "--target",
             "-t",
             help="Class, an index or a label: a classifier explains it; of a detector or a segmentation only its "
-            "objects are compared. Default: the top class, all objects.",
+            "objects are compared; an embedding explains like=FILE, like='a dog'. Default: the top class, all objects.",
         ),
     ] = "top",
     truth: options.TruthOption = None,
@@ -53,6 +53,11 @@ def command(
     candidate_provider: Annotated[
         str | None, _own("--candidate-provider", help="Execution provider of the candidate. Default: --provider.")
     ] = None,
+    text_model: options.TextModelOption = None,
+    candidate_text_model: Annotated[
+        Path | None, _own("--candidate-text-model", help="Text tower of the candidate. Default: --text-model.")
+    ] = None,
+    tokenizer: options.TokenizerOption = None,
     runner: Annotated[
         str | None,
         _own(
@@ -114,19 +119,29 @@ def command(
             "--why needs the worst of all images; leave it out, merge the shards, and run `onnxcam diagnose`"
         )
 
-    shared = {"method": method, "labels": labels, "settings": options.pairs(settings), "objects": objects, "maps": maps}
+    shared = {
+        "method": method,
+        "labels": labels,
+        "settings": options.pairs(settings),
+        "objects": objects,
+        "maps": maps,
+        "tokenizer": tokenizer,
+    }
 
     def open_side(side: str, model: Path, layer: str, how: str | None, provider: str, **own: Any) -> Observer:
         with show.waiting(f"opening {model}"):
             return observing(side, model, layer=layer, preprocess=how, provider=provider, **shared, **own)
 
-    first = open_side("reference", reference, layer, reference_preprocess or preprocess, provider)
+    first = open_side(
+        "reference", reference, layer, reference_preprocess or preprocess, provider, text_model=text_model
+    )
     second = open_side(
         "candidate",
         candidate,
         candidate_layer or layer,
         candidate_preprocess or preprocess,
         candidate_provider or provider,
+        text_model=candidate_text_model or text_model,
         runner=runner,
         runner_timeout=runner_timeout,
     )

@@ -23,6 +23,7 @@ from typing import Any
 FORMAT, PACK, VERSION = "onnxcam-recording", "onnxcam-pack", 1  # VERSION of a recording of a classifier, and of a pack
 MODEL = "model.onnx"  # in a recording of outputs: the model that reads them
 MAPS, CHOSEN = "onnxcam.map", "onnxcam.class.chosen"  # outputs of a baked model
+COSINE = "onnxcam.cosine"
 BOXES, SCORES, CLASSES = "onnxcam.boxes", "onnxcam.scores", "onnxcam.classes"
 OBJECTS_VERSION = 2  # of a recording of another task
 DONE, PART = "recording.json", "recording.part"
@@ -620,18 +621,24 @@ def _add_outputs(
     for name, array in arrays.items():
         if getattr(array, "dtype", None) is None or array.dtype.kind not in "fiub":
             raise RunnerError(f"output {name!r} is no array of numbers; record this model with `onnxcam record`")
-    objects = explained_objects(found, picture.get("frame") or [0, 0, picture["size"][1], picture["size"][0]], space)
+    frame = picture.get("frame") or [0, 0, picture["size"][1], picture["size"][0]]
+    objects = explained_objects(found, frame, space, manifest.get("explains", ""))
     writer.add_objects(dict(picture, tensor=[int(length) for length in space]), arrays, objects)
 
 
-def explained_objects(found: dict[str, Any], frame: list[float], space: list[int]) -> list[dict[str, Any]]:
-    """Return what a baked model explains, by the names of its outputs: detections with boxes, or one class.
+def explained_objects(
+    found: dict[str, Any], frame: list[float], space: list[int], explains: str = ""
+) -> list[dict[str, Any]]:
+    """Return what a baked model explains, by the names of its outputs: detections with boxes, one class, or a cosine.
 
-    *frame* is the part of the image that the input, of size *space*, covers.
+    *frame* is the part of the image that the input, of size *space*, covers; *explains* the target of the cosine.
     """
-    if MAPS not in found or not (BOXES in found or CHOSEN in found):
+    if MAPS not in found or not (BOXES in found or CHOSEN in found or COSINE in found):
         return []
     maps = found[MAPS][0]
+    if COSINE in found:
+        cosine = None if explains == "top" else float(found[COSINE].reshape(-1)[0])
+        return [_object(explains, None, cosine, None, maps)]
     if BOXES not in found:
         index = int(found[CHOSEN].reshape(-1)[0])
         return [_object(f"class={index}", index, None, None, maps)] if index >= 0 and maps.ndim == 2 else []
@@ -646,7 +653,7 @@ def explained_objects(found: dict[str, Any], frame: list[float], space: list[int
     return objects
 
 
-def _object(target: str, index: int, score: float | None, box: list[float] | None, heat: Any) -> dict[str, Any]:
+def _object(target: str, index: int | None, score: float | None, box: list[float] | None, heat: Any) -> dict[str, Any]:
     known = [x for x in [score, *(box or [])] if x is not None]
     if not all(abs(x) < 1e6 for x in known):  # NaN too
         score, box = None, None

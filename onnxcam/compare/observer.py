@@ -74,6 +74,8 @@ class Observer:
         runner_timeout: Time limit of one run of it, in seconds.
         maps: Where maps come from: ``"graph"``, the graph of *model*, whatever runs it; or ``"black-box"``, the outputs
             for covered images, of the runner if there is one (`onnxcam.compare.black_box`).
+        text_model: The text tower of an image tower, for targets such as ``like="a dog"`` (docs/words.md).
+        tokenizer: Its tokenizer.
         task: What the outputs are read as.
 
     Raises:
@@ -97,6 +99,8 @@ class Observer:
     runner: str | None = None
     runner_timeout: float = SECONDS
     maps: str = GRAPH
+    text_model: str | os.PathLike[str] | None = None
+    tokenizer: str | os.PathLike[str] | None = None
     task: Task = field(init=False)
 
     def __post_init__(self) -> None:
@@ -104,7 +108,15 @@ class Observer:
             raise MetricError(f"maps come from {' or '.join(MAPS)}, not from {self.maps!r}")
         if self.method != AUTO:
             find_method(self.method)  # before the model is read
-        self.network = ModelDescription(self.model, self.provider, self.preprocess, self.labels, given=self.inputs)
+        self.network = ModelDescription(
+            self.model,
+            self.provider,
+            self.preprocess,
+            self.labels,
+            given=self.inputs,
+            text_model=self.text_model,
+            tokenizer=self.tokenizer,
+        )
         subject, layout = self.network.open(), self.network.layout
         if layout is None or len(layout.space) > 2:
             raise MetricError(

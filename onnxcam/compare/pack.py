@@ -61,6 +61,8 @@ def pack(
     settings: Mapping[str, Any] | None = None,
     opset: int | None = None,
     overwrite: bool = False,
+    text_model: str | os.PathLike[str] | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
 ) -> Packed:
     """Write a zip with the baked *model* and ``run.py``, which records it with only NumPy and ONNX Runtime installed.
 
@@ -70,7 +72,8 @@ def pack(
         images: Images to include, preprocessed; without any, the baked model takes uint8 images of its input's size.
         method: Explanation method; it must need one pass only. ``"auto"``: that of the task.
         layer: As for `Explainer`.
-        target: ``"top"``, ``"input"`` (set by ``run.py --class``), or a class, as for `bake`.
+        target: ``"top"``, ``"input"`` (set by ``run.py --class``), or a class, as for `bake`; of an embedding a
+            comparison such as ``like="a dog"``, whose vector is then in the model.
         explain_from: Recording of a classifier; explain each image for the class used in it.
         classes_from: Old name of *explain_from*.
         preprocess: As for `Explainer`.
@@ -78,6 +81,7 @@ def pack(
         settings: Settings of the method.
         opset: Older opset to write, for an older runtime.
         overwrite: Also replace a file that onnxcam did not write.
+        text_model: As for `Explainer`, likewise *tokenizer*; the device needs neither.
 
     Raises:
         ImageError: no image can be read.
@@ -88,12 +92,13 @@ def pack(
         >>> pack("model.onnx", "device.zip", ["cat.jpg", "dog.jpg"])
     """
     source = renamed(explain_from, classes_from)
-    observer = Observer(model, method, layer, preprocess, labels, "cpu", settings or {})
+    texts: dict[str, Any] = {"text_model": text_model, "tokenizer": tokenizer}
+    observer = Observer(model, method, layer, preprocess, labels, "cpu", settings or {}, **texts)
     classifies = observer.prediction is ClassScores
     if source is not None and not classifies:
         raise RecordingError(
             "--explain-from is for classifiers: a device explains what its model finds, and `onnxcam compare` pairs it "
-            "with the same objects of the reference"
+            "with the same objects of the reference; of an embedding, name the same --target"
         )
     classes = {} if source is None else _explained(Recording(source))
     aim: int | str = target if source is None else "input"
@@ -103,6 +108,7 @@ def pack(
     with files.writing(path), tempfile.TemporaryDirectory(prefix="onnxcam-") as scratch:
         folder = Path(scratch)
         words: dict[str, Any] = {"layer": layer, "preprocess": preprocess, "labels": labels, "settings": settings}
+        words |= {name: value for name, value in texts.items() if value is not None}
         file = folder / "model.onnx"
         made = (
             _classifier(observer, file, aim, not images, opset, words)

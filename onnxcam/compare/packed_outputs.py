@@ -21,6 +21,7 @@ from onnxcam.errors import EngineError, LayerError, MethodError, ModelError, Pre
 from onnxcam.graph.io import all_tensors, load, oldest_ir, save
 from onnxcam.metadata.reserved import PICTURE, stamp_of
 from onnxcam.methods.base import AUTO
+from onnxcam.targets.embedding import Embedding
 from onnxcam.targets.goal import Look
 
 __all__ = ["PackedOutputs", "pack_outputs"]
@@ -67,7 +68,7 @@ def pack_outputs(
     found = stamp_of(model.metadata_props)
     mapped = _has_maps(model)
     return PackedOutputs(
-        _ends(observer, look, model, names, inside),
+        _ends(observer, look, model, names, inside) | (_explains(observer, look, target) if mapped else {}),
         str(found.get("method", method)) if mapped else NO_MAPS,
         "by object" if mapped else None,
         told,
@@ -91,7 +92,7 @@ def _model(
         _lower(model, opset)
         return model, [f"the device records no maps: {error}"]
     model = load(draft)
-    return model, [] if _has_maps(model) else ["the device records no maps: they are of no detection and no class"]
+    return model, [] if _has_maps(model) else ["the device records no maps: they are of no detection, class or vector"]
 
 
 def _require_one_image(observer: Observer) -> None:
@@ -130,7 +131,7 @@ def _inner(observer: Observer, look: Look) -> list[str]:
 
 def _has_maps(model: ir.Model) -> bool:
     names = [value.name for value in model.graph.outputs]
-    return device.MAPS in names and (device.BOXES in names or device.CHOSEN in names)
+    return device.MAPS in names and not {device.BOXES, device.CHOSEN, device.COSINE}.isdisjoint(names)
 
 
 def _lower(model: ir.Model, opset: int | None) -> None:
@@ -152,7 +153,7 @@ def _save(observer: Observer, model: ir.Model, file: Path, names: Sequence[str])
 def _ends(observer: Observer, look: Look, model: ir.Model, names: Sequence[str], inside: bool) -> dict[str, Any]:
     """Return names of the inputs and outputs of the packed model."""
     network, there = observer.network, [value.name for value in model.graph.outputs]
-    extras = (device.MAPS, device.CHOSEN, device.BOXES, device.SCORES, device.CLASSES)
+    extras = (device.MAPS, device.CHOSEN, device.COSINE, device.BOXES, device.SCORES, device.CLASSES)
     return {
         "input": PICTURE if inside else network.picture,
         "wanted": None,
@@ -161,6 +162,11 @@ def _ends(observer: Observer, look: Look, model: ir.Model, names: Sequence[str],
         "space": [1, 2] if inside else [*look.space],
         "feeds": {name: _feed(name, array) for name, array in look.feeds.items() if name != network.picture},
     }
+
+
+def _explains(observer: Observer, look: Look, target: int | str) -> dict[str, str]:
+    """Return the target of the vectors that a packed embedding is compared with, in the words of other recordings."""
+    return {"explains": observer.resolve(str(target), look).words} if isinstance(observer.task, Embedding) else {}
 
 
 def _feed(name: str, array: NDArray[Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from onnxcam.compare.outcome import ModelInfo, Outcome, Prediction
 from onnxcam.compare.recorded_objects import object_entry
 from onnxcam.compare.recordings import Recording
 from onnxcam.compare.tasks.classification import ClassScores, class_target
+from onnxcam.compare.tasks.embedding import EmbeddingPrediction
 from onnxcam.compare.tasks.observation import Wanted
 from onnxcam.errors import ImageError, MetricError, OnnxcamError, OutputError, RecordingError, TargetError
 from onnxcam.graph.io import load
@@ -101,6 +102,8 @@ def record(
     settings: Mapping[str, Any] | None = None,
     strict: bool = False,
     layers: bool = False,
+    text_model: str | os.PathLike[str] | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
     progress: Progress = quiet,
 ) -> Recorded:
     """Record predictions and raw maps of *model* for *images* in the folder *output*.
@@ -113,7 +116,8 @@ def record(
         output: Recording folder (docs/recording.md).
         method: Explanation method; None: the baked one, otherwise that of the task.
         layer: As for `Explainer`.
-        target: Class to explain: ``"top"`` (per image), an index or a label; for other tasks ``"top"``.
+        target: Class to explain: ``"top"`` (per image), an index or a label; of an embedding a comparison such as
+            ``like="a dog"``; for other tasks ``"top"``.
         explain_from: Recording; explain in each image what is explained in it: the class, the objects, ….
         classes_from: Old name of *explain_from*.
         preprocess: As for `Explainer`.
@@ -121,6 +125,7 @@ def record(
         provider: As for `Explainer`.
         settings: Settings of the method.
         strict: Raise on an unreadable image; otherwise skip it and report it.
+        text_model: As for `Explainer`, likewise *tokenizer*.
         layers: Also record the layers for the first images, see `onnxcam.compare.layer_recordings`.
         progress: Progress callback, see `onnxcam.progress`.
 
@@ -131,7 +136,8 @@ def record(
     Example:
         >>> record("int8.onnx", ["cat.jpg"], "run", explain_from="reference")
     """
-    observer, meaning, told = open_model(model, method, layer, preprocess, labels, provider, settings or {})
+    texts = {"text_model": text_model, "tokenizer": tokenizer}
+    observer, meaning, told = open_model(model, method, layer, preprocess, labels, provider, settings or {}, **texts)
     if layers and not isinstance(observer, Observer):
         raise RecordingError("--layers needs an .onnx file: the interpreter of a .tflite file shows no layers")
     if layers and isinstance(observer, Observer):
@@ -168,16 +174,22 @@ def open_model(
     labels: Any,
     provider: str,
     settings: Mapping[str, Any],
+    **texts: Any,
 ) -> tuple[Recordable, dict[str, Any], list[str]]:
     """Open *model*; return it, the meaning of its scores if it is a classifier, and its list of warnings."""
     if Path(model).suffix.lower() == ".tflite":
         from onnxcam.compare.tflite import TFLiteObserver
 
+        if any(texts.values()):
+            raise TargetError(
+                "a text compares with the embedding of an image, and .tflite files are read as classifiers; leave out "
+                "--text-model and --tokenizer (text_model=, tokenizer=)"
+            )
         lite = TFLiteObserver(Path(model), method or "gradcam", layer, preprocess, labels, settings)
         return lite, lite.meaning, lite.warnings
     stamp = baked(model)
     method, layer = method or stamp.get("method", AUTO), layer or stamp.get("layer")
-    observer = Observer(model, method, layer, preprocess, labels, provider, settings)
+    observer = Observer(model, method, layer, preprocess, labels, provider, settings, **texts)
     meaning = meaning_of(observer) if observer.prediction is ClassScores else {}
     return observer, meaning, observer.network.warnings
 
@@ -247,6 +259,9 @@ class _Selection:
         tasks = observer.prediction.task, recording.prediction.task
         if tasks[0] != tasks[1]:
             raise RecordingError(f"'{recording.name}' is of a model for {tasks[1]}, this model is one for {tasks[0]}")
+        if recording.prediction is EmbeddingPrediction:
+            for explained in recording[0].maps:
+                observer.check(explained.target)
         return cls(observer, target, recording, {one["sha256"]: row for row, one in enumerate(recording.pictures)})
 
     @property

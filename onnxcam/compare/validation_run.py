@@ -14,9 +14,11 @@ from onnxcam.compare.layer_agreement import LayerAgreement
 from onnxcam.compare.layers import compare_layers
 from onnxcam.compare.observer import Observer, require_classifier
 from onnxcam.compare.pipeline import LoadedImage, ModelPair, of_side, run
+from onnxcam.compare.text_sides import settle_texts
 from onnxcam.compare.thresholds import parse
 from onnxcam.compare.validation_scope import ValidationScope
 from onnxcam.errors import MetricError, OnnxcamError
+from onnxcam.explainer.named_files import hashes, named_by
 from onnxcam.graph.io import ModelLike
 from onnxcam.media import image as pictures
 from onnxcam.metrics.evaluation_run import require_scipy
@@ -81,6 +83,7 @@ class ValidationRun:
         )
         requirements = parse(first.prediction.defaults) if stated is None else stated
         checks.require_comparable(first, second, requirements, known)
+        warnings += settle_texts(first.network, second.network)
         only = first.only(target)
         warnings += _settled(first, second)
         task = ModelPair(first, second, known, target, strict, only)
@@ -144,6 +147,10 @@ class ValidationRun:
                 f"{side} {name}": getattr(of, name) for name in ("sha256", "method", "layer", "preprocess", "provider")
             }
             found[f"{side} settings"] = {name: str(value) for name, value in seen.settings.items()}
+            if seen.network.text_tower is not None:
+                found[f"{side} text tower"] = seen.network.text_tower.digest
+        if files := hashes(named_by(self.task.target, self.scope.labels)):
+            found["files"] = files
         return found | {"pictures": list_identity(self.names)}
 
 

@@ -16,6 +16,7 @@ from onnxcam.errors import ImageError, MethodError, MissingRuleError, OnnxcamErr
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.explainer.explanation import Drawing
 from onnxcam.explainer.manifest import Entry, Folder, Named
+from onnxcam.explainer.named_files import hashes, named_by
 from onnxcam.explainer.request import PreprocessedImage
 from onnxcam.graph.io import load
 from onnxcam.graph.model_files import model_hash
@@ -190,7 +191,8 @@ def identity(explainer: Explainer, targets: Sequence[str | None], **drawing: Unp
         "targets": list(targets),
         **{part.name: part.value for part in explainer.network.reading},
         "names": hashlib.sha256(labels.encode("utf-8", "surrogateescape")).hexdigest()[:12],
-        "files": _files([*_texts(explainer.arguments()), *filter(None, targets)]),
+        "files": hashes([*_texts(explainer.arguments()), *_of_targets(explainer, targets)]),
+        **({} if explainer.network.text_tower is None else {"text tower": explainer.network.text_tower.digest}),
         **drawing,
     }
 
@@ -209,22 +211,17 @@ def _plain(value: Any) -> str:
 
 def _texts(arguments: Mapping[str, Any]) -> list[str]:
     """Return the values of *arguments* that may name a file."""
-    values = [one for name, value in arguments.items() if name != "model" for one in _values(value)]
+    values = [one for name, value in arguments.items() if name not in ("model", "text_model") for one in _values(value)]
     return [os.fspath(one) for one in values if isinstance(one, str | os.PathLike)]
+
+
+def _of_targets(explainer: Explainer, targets: Sequence[str | None]) -> list[str]:
+    """Return what *targets* and the explainer's own name, which may be files."""
+    return [name for one in (explainer.target, *targets) for name in named_by(one, explainer.class_names)]
 
 
 def _values(value: Any) -> list[Any]:
     return list(value.values()) if isinstance(value, Mapping) else [value]
-
-
-def _files(texts: Sequence[str]) -> dict[str, str]:
-    """Return the hash of the files that *texts* name, alone or after ``=``; it is the same on every machine."""
-    named = dict.fromkeys(part for text in texts for part in (text, text.partition("=")[2]))
-    return {path: _hash(path) for path in named if paths.kind(path) == "file"}
-
-
-def _hash(path: str) -> str:
-    return hashlib.sha256(paths.read_bytes(path, OnnxcamError)).hexdigest()[:12]
 
 
 def _content(path: str) -> bytes:

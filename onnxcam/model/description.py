@@ -38,7 +38,7 @@ from onnxcam.model.signal_modality import ImageOrSignalModality
 from onnxcam.model.signal_reading import signal_modality
 from onnxcam.model.signals import SignalChoice
 from onnxcam.model.stitched import StitchedOutput
-from onnxcam.model.text import find_text_tower
+from onnxcam.model.text import find_text_tower, takes_texts
 from onnxcam.preprocess import Preprocess, ResolvedPreprocess, Spec, TensorSpec
 from onnxcam.structure.layout import GridLayout, Layout, may_be_image, picture_layout
 from onnxcam.structure.place import Place
@@ -141,6 +141,11 @@ class ModelDescription:
             self.warn(text)
 
     @property
+    def takes_texts(self) -> bool:
+        """Whether a text tower can belong to the model: a task compares embeddings."""
+        return takes_texts(self.tasks)
+
+    @property
     def measured(self) -> bool:
         """Whether shapes of tensors were measured by runs on probe images."""
         return bool(self._measured)
@@ -183,7 +188,11 @@ class ModelDescription:
 
     def probe_feeds(self) -> dict[str, NDArray[Any]]:
         """Return the inputs for the first probe image."""
-        return dict(self.look(next(self._probe_tensors()), None, {}).feeds)
+        return dict(self.probe_look().feeds)
+
+    def probe_look(self) -> Look:
+        """Return the look at the first probe image."""
+        return self.look(next(self._probe_tensors()), None, {})
 
     def probe_looks(self) -> list[Look]:
         """Return the looks at the probe images."""

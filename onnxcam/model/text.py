@@ -13,7 +13,12 @@ from onnxcam.targets.embedding import Embedding
 from onnxcam.targets.kinds import Like
 from onnxcam.text_towers import TextTower
 
-__all__ = ["find_text_tower"]
+__all__ = ["find_text_tower", "takes_texts"]
+
+
+def takes_texts(tasks: Sequence[Task]) -> bool:
+    """Return whether a task compares embeddings, so that a text tower can belong to the model."""
+    return any(Like in task.kinds for task in tasks)
 
 
 def find_text_tower(
@@ -30,7 +35,7 @@ def find_text_tower(
         ModelError: *text_model* is none, its tokenizer does not fit, or there is a *tokenizer* without a text tower.
     """
     named = text_model is not None or tokenizer is not None
-    if named and not any(Like in task.kinds for task in tasks):
+    if named and not takes_texts(tasks):
         raise TargetError(
             f"a text compares with the embedding of an image, but this model is {tasks[0].name}; leave out "
             "--text-model and --tokenizer (text_model=, tokenizer=)"

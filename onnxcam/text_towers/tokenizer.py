@@ -78,10 +78,10 @@ class TextTokenizer:
     def _read(cls, path: Path, source: str) -> TextTokenizer:
         tokenizer = _clip(path) if path.name == _VOCABULARY else read_tokenizer(path)
         padding, truncation = tokenizer.padding or {}, tokenizer.truncation or {}
-        config = beside(path, "tokenizer_config.json")
+        config = beside(path, _CONFIGS[0])
         said = config.get("model_max_length")
         limits = padding.get("length"), truncation.get("max_length"), said if _is_limit(said) else None
-        word = _content(config.get("pad_token", beside(path, "special_tokens_map.json").get("pad_token")))
+        word = _content(config.get("pad_token", beside(path, _CONFIGS[1]).get("pad_token")))
         pad = padding.get("pad_id", None if word is None else tokenizer.token_to_id(word))
         left = str(padding.get("direction", config.get("padding_side", "right"))).lower() == "left"
         tokenizer.no_padding()
@@ -94,6 +94,14 @@ class TextTokenizer:
         """The number of token ids: the largest id and 1."""
         return max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
+    @property
+    def files(self) -> list[Path]:
+        """The files that decide what it writes: its own, and those beside that tell of its length and padding."""
+        told = [self.path.with_name(_MERGES)] if self.path.name == _VOCABULARY else []
+        for name in _CONFIGS:
+            told += [folder / name for folder in self.path.absolute().parents[:2]]
+        return [self.path, *(path for path in told if paths.kind(path) == "file")]
+
     def __call__(self, text: str) -> TokenizedText:
         """Return the tokens of *text*."""
         with translated(self.path):
@@ -102,6 +110,7 @@ class TextTokenizer:
 
 
 _VOCABULARY, _MERGES = "vocab.json", "merges.txt"
+_CONFIGS = ("tokenizer_config.json", "special_tokens_map.json")
 
 
 def _given(given: str | os.PathLike[str]) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +14,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from onnxcam import paths
 from onnxcam.engine import Session
 from onnxcam.errors import ModelError, TargetError
 from onnxcam.graph.io import ModelLike
+from onnxcam.graph.model_files import model_hash
 from onnxcam.graph.subgraph import prune
 from onnxcam.metadata.reading import Part
 from onnxcam.metadata.reserved import load_bare
@@ -103,6 +107,17 @@ class TextTower:
                 "own with --tokenizer"
             )
         return found
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of what decides the vectors: the files of the network, if they are its own, and of the tokenizer."""
+        found = hashlib.sha256()
+        if self.is_own and self.path is not None:
+            found.update(model_hash(self.path, self.model).encode())
+        with suppress(ModelError):  # a file of two towers needs no tokenizer for targets that are no texts
+            for path in self.tokenizer.files:
+                found.update(paths.read_bytes(path, ModelError))
+        return found.hexdigest()[:12]
 
     @property
     def reading(self) -> list[Part]:

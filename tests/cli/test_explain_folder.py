@@ -221,11 +221,12 @@ def test_a_run_with_other_options_says_what_differs(photos: list[str]) -> None:
 
 
 def test_a_changed_file_of_an_option_is_another_run(photos: list[str]) -> None:
-    np.save("q.npy", np.zeros(3))
-    first = identity(Explainer(SHAPES), ["like=q.npy"])
-    assert first == identity(Explainer(SHAPES), ["like=q.npy"])
-    np.save("q.npy", np.zeros(4))
-    assert first != identity(Explainer(SHAPES), ["like=q.npy"])
+    for target in ("like=q.npy", "like=p.png unlike=q.npy"):
+        np.save("q.npy", np.zeros(3))
+        first = identity(Explainer(SHAPES), [target])
+        assert first == identity(Explainer(SHAPES), [target])
+        np.save("q.npy", np.zeros(4))
+        assert first != identity(Explainer(SHAPES), [target])
     assert first["model"] != identity(Explainer(SHAPES.read_bytes() + b""), ["0"])["targets"]
 
 

@@ -230,7 +230,7 @@ def _card(pair: ImageComparison, rank: int, listed: ResultTable, validation: Val
         "answers": [visible(answer.words, 200) for answer in pair.answers],
         "differs": validation.task in _EXACT and pair.answers[0].words != pair.answers[1].words,
         "objects": [
-            _object(one, view, said, validation.labels) for one, view in zip(pair.objects, views.objects, strict=True)
+            _object(one, view, said, validation) for one, view in zip(pair.objects, views.objects, strict=True)
         ],
         "metrics": [(id, single(id, pair.values[id])) for id in AGREEMENT_METRICS if id in pair.values],
         "notes": [visible(note, 400) for note in pair.notes],
@@ -243,14 +243,15 @@ def _class_answer(answer: Answer) -> str:
 
 
 def _object(
-    one: ObjectComparison, view: ObjectPanel, said: Sequence[str] | None, names: Sequence[str] | None
+    one: ObjectComparison, view: ObjectPanel, said: Sequence[str] | None, validation: Validation
 ) -> dict[str, Any]:
     """Return one row of a card; *said* are the answers of classifiers, else the scores of the thing are shown."""
     found = any(score is not None for score in one.scores)
-    scores = ["not found" * found if score is None else f"{score:.1%}" for score in one.scores]
+    shown = "cosine {:.3f}" if validation.task == "embedding" else "{:.1%}"
+    scores = ["not found" * found if score is None else shown.format(score) for score in one.scores]
     return {
         "panel": view,
-        "target": visible(_name(one, names), 120),
+        "target": visible(_name(one, validation.labels), 120),
         "answers": said or scores,
         "differs": said is not None and said[0].rpartition(" ")[0] != said[1].rpartition(" ")[0],
     }

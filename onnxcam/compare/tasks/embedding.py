@@ -15,10 +15,12 @@ from onnxcam.compare.on_access import true_annotations
 from onnxcam.compare.outcome import FEW, Agreement, Answer, Prediction
 from onnxcam.compare.slices import TruthScores, truth_slices
 from onnxcam.compare.tasks.observation import Observation, Observed, Wanted
-from onnxcam.errors import MetricError
+from onnxcam.errors import MetricError, TargetError
 from onnxcam.metrics.accuracy_embeddings import recall_at_one
+from onnxcam.targets import parse
 from onnxcam.targets.embedding import Embedding
-from onnxcam.targets.goal import Look
+from onnxcam.targets.goal import Goal, Look
+from onnxcam.targets.kinds import Like, Top
 
 if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
@@ -118,7 +120,9 @@ class EmbeddingPrediction(Prediction):
 
 
 class EmbeddingObservation(Observation):
-    """Embeddings. The default target of `onnxcam explain` is explained: what tells the image from an empty one."""
+    """Embeddings. A text, an image or a vector is explained that the user names (``like=``), else the default target of
+    `onnxcam explain`: what tells the image from an empty one.
+    """
 
     task = Embedding
     prediction = EmbeddingPrediction
@@ -131,6 +135,29 @@ class EmbeddingObservation(Observation):
     def targets(self, model: Observed, prediction: Prediction) -> Wanted:
         """Return the default target."""
         return ["top"]
+
+    def check(self, model: Observed, target: int | str) -> None:
+        """Raise TargetError for a target that is neither ``"top"`` nor a comparison, or that means nothing here.
+
+        What an image is compared with does not depend on the image: a text without a tower, or too long for it, a
+        vector of another length or a missing file is found before any image is read. ImageError, ModelError likewise.
+        """
+        wish = parse(target)
+        if wish == Top():
+            return
+        if not isinstance(wish, Like):
+            raise TargetError(
+                f"target {target!r} is not for {model.network.task.name}: leave it out, or name what images are "
+                'compared with, like=FILE or like="a dog"'
+            )
+        model.network.resolve(wish, model.network.probe_look())
+
+    def score(self, prediction: Prediction, goal: Goal) -> float | None:
+        """Return the cosine with what the image is compared with, or the difference of two; None for the default."""
+        if goal.words == "top":
+            return None
+        assert isinstance(prediction, EmbeddingPrediction)
+        return float(prediction.vector @ goal.feed)
 
 
 def nearest_shared(reference: NDArray[np.float32], candidate: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -115,6 +115,10 @@ class Observation(ABC):
         """Return the target that means the thing *explained* for another model."""
         return explained.target
 
+    def score(self, prediction: Prediction, goal: Goal) -> float | None:
+        """Return the score of what is explained, by the *prediction* of its image; None if there is none."""
+        return goal.probability
+
     def own(self, model: Observed, target: TargetKind | str) -> TargetKind | str:
         """Return *target* of another model in the terms of *model*, such as its name of an output."""
         return target
@@ -147,7 +151,8 @@ class Observation(ABC):
         goals = [_goal(model, look, target) for target in targets]
         rows = iter(_explained(model, look, image, [goal for goal in goals if isinstance(goal, Goal)]))
         found = [next(rows) if isinstance(goal, Goal) else goal for goal in goals]
-        maps = map(_object_map, targets, goals, found)
+        scores = [self.score(prediction, goal) if isinstance(goal, Goal) else None for goal in goals]
+        maps = map(_object_map, targets, goals, found, scores)
         frame = next((one.frame for one in found if isinstance(one, Explained)), image.frame)
         return Outcome(image.picture, image.sha256, image.size, prediction, tuple(maps), frame)
 
@@ -181,11 +186,13 @@ def _explained(
         return [error] if len(goals) == 1 else [one for goal in goals for one in _explained(model, look, image, [goal])]
 
 
-def _object_map(target: TargetKind | str, goal: Goal | TargetError, found: Explained | OnnxcamError) -> ObjectMap:
+def _object_map(
+    target: TargetKind | str, goal: Goal | TargetError, found: Explained | OnnxcamError, score: float | None
+) -> ObjectMap:
     raw, why = (found.map, "") if isinstance(found, Explained) else (None, str(found))
     if isinstance(goal, TargetError):
         return ObjectMap(str(target), None, raw, why)
-    return ObjectMap(goal.words, goal.index, raw, why, goal.probability, goal.box)
+    return ObjectMap(goal.words, goal.index, raw, why, score, goal.box)
 
 
 def _goal(model: Observed, look: Look, target: TargetKind | str) -> Goal | TargetError:
