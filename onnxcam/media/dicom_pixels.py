@@ -25,7 +25,7 @@ _PIXELS = (
 
 
 def pixels(pydicom: Any, path: str, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Return the rescaled values of the slice in a file of *size*, columns and rows: [rows, columns]. Raises ImageError."""
+    """Return the rescaled values [rows, columns] of the file of a slice of *size* (columns, rows); else ImageError."""
     with translated(path):
         tags = pydicom.dcmread(path, specific_tags=list(_PIXELS))
         if "PixelData" not in tags:
