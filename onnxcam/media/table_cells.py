@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from onnxcam.errors import ImageError
 from onnxcam.text import plain
 
-__all__ = ["CellTable", "Row", "is_number", "read_cells"]
+__all__ = ["CellRow", "CellTable", "is_number", "read_cells"]
 
-Row = tuple[int, list[str]]
+CellRow = tuple[int, list[str]]
 """The number of a line, from 1, and its cells."""
 
 _DELIMITERS = "\t;"
@@ -29,8 +29,8 @@ _CONVERT = "write decimals with a point, or separate the columns by semicolons"
 class CellTable:
     """The rows of numbers, the rows above them, and what was read otherwise than as it stands."""
 
-    rows: list[Row]
-    above: list[Row]
+    rows: list[CellRow]
+    above: list[CellRow]
     notes: tuple[str, ...] = ()
 
 
@@ -84,7 +84,7 @@ def _is_word(cell: str) -> bool:
     return bool(_WORD.search(cell)) and not is_number(cell) and cell.strip().casefold() not in _MISSING
 
 
-def _check_commas(rows: Sequence[Row], above: Sequence[Row], name: str) -> None:
+def _check_commas(rows: Sequence[CellRow], above: Sequence[CellRow], name: str) -> None:
     """Raise ImageError where the commas that separate columns are decimal ones too, or spaces separate numbers."""
     for at, row in rows[:1]:
         cells = row[0].split() if len(row) == 1 else []
@@ -105,7 +105,7 @@ def _check_commas(rows: Sequence[Row], above: Sequence[Row], name: str) -> None:
         )
 
 
-def _with_points(rows: list[Row], above: list[Row], name: str) -> CellTable:
+def _with_points(rows: list[CellRow], above: list[CellRow], name: str) -> CellTable:
     """Return the table with points for decimal commas; ImageError where they may separate thousands."""
     commas = [(at, cell.strip()) for at, row in rows for cell in row if _DECIMAL_COMMA.fullmatch(cell.strip())]
     if not commas:
