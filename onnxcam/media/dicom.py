@@ -6,9 +6,7 @@ Of each file only the tags below are read: neither the patient's name nor any ot
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from onnxcam import paths
 from onnxcam.errors import ImageError
 from onnxcam.media import numpy_files
+from onnxcam.media.dicom_pixels import pixels, require, translated
 from onnxcam.text import in_message
 
 __all__ = ["has_series", "is_dicom", "read_series"]
@@ -33,11 +32,7 @@ _HEADER = (
     "Columns",
     "NumberOfFrames",
     "SamplesPerPixel",
-)
-_PIXELS = (
-    *("PixelData", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
-    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration"),
-    *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence"),
+    "RescaleSlope",
 )
 _UNEVEN = 0.05
 """The share of the distance between slices by which a distance may differ from the others."""
@@ -95,7 +90,7 @@ def read_series(source: str | os.PathLike[str]) -> tuple[NDArray[np.float32], ND
     numpy_files.check_size((columns, rows, len(slices)), folder, ImageError)
     data = np.empty((columns, rows, len(slices)), np.float32)
     for number, one in enumerate(slices):
-        data[:, :, number] = _pixels(pydicom, one).T
+        data[:, :, number] = pixels(pydicom, one.path, one.size).T
     return data, affine
 
 
@@ -114,10 +109,17 @@ def _headers(pydicom: Any, folder: Path) -> list[_Slice]:
 
 def _header(pydicom: Any, path: str) -> _Slice | None:
     """Return the slice of a file; None for one without an image, such as a DICOMDIR."""
-    with _translated(path):
+    with translated(path):
         tags = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_HEADER))
-        if "Rows" not in tags:
+        if "Rows" not in tags and "ImagePositionPatient" not in tags:
             return None
+        require(tags, ("Rows", "Columns"), path)
+        slope = _numbers(tags, "RescaleSlope", 1)
+        if "RescaleSlope" in tags and (slope is None or slope[0] == 0):
+            raise ImageError(
+                f"{in_message(path)}: its RescaleSlope is {'no number' if slope is None else 0}, so its values cannot "
+                "be rescaled; export the series again, or set RescaleSlope to 1"
+            )
         turn = _numbers(tags, "ImageOrientationPatient", 6)
         spacing = _numbers(tags, "PixelSpacing", 2)
         return _Slice(
@@ -179,7 +181,8 @@ def _check_slices(slices: Sequence[_Slice], folder: Path) -> None:
     if bare is not None:
         raise ImageError(
             f"{in_message(bare.path)}: does not say where its slice lies (ImagePositionPatient, "
-            "ImageOrientationPatient, PixelSpacing); leave out files that are no slices of the scan"
+            "ImageOrientationPatient, PixelSpacing); export the series with these tags, or leave out files that are "
+            "no slices of the scan"
         )
     other = next((one for one in slices if one.size != first.size), None)
     if other is not None:
@@ -235,45 +238,6 @@ def _check_spacing(depth: NDArray[np.float64], folder: Path, files: Sequence[str
             f"{where}: {what} between {depth[wide]:.4g} and {depth[wide + 1]:.4g} mm: slices are {usual:.4g} mm apart; "
             "copy the series again, or resample it"
         )
-
-
-def _pixels(pydicom: Any, one: _Slice) -> NDArray[np.float32]:
-    """Return the rescaled values of a slice, [rows, columns]; ImageError where they cannot be decoded."""
-    with _translated(one.path):
-        tags = pydicom.dcmread(one.path, specific_tags=list(_PIXELS))
-        syntax = tags.file_meta.TransferSyntaxUID
-        if "PixelData" not in tags:
-            raise ImageError(f"{in_message(one.path)}: has no pixels; copy the file again")
-        if syntax.is_encapsulated and not pydicom.pixels.get_decoder(syntax).is_available:
-            raise ImageError(
-                f"{in_message(one.path)}: is compressed ({syntax.name}); pip install {_decoder(syntax)}, or "
-                "decompress the series"
-            )
-        found = np.asarray(pydicom.pixels.apply_modality_lut(tags.pixel_array, tags), np.float32)
-    if found.shape != one.size[::-1] or not np.isfinite(found).all():
-        raise ImageError(f"{in_message(one.path)}: its pixels are not as its header says; copy the file again")
-    return found
-
-
-def _decoder(syntax: str) -> str:
-    """Return the packages that decode a compression."""
-    return f"pylibjpeg pylibjpeg-{'openjpeg' if syntax.startswith(_JPEG_2000) else 'libjpeg'}"
-
-
-_JPEG_2000 = ("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")
-
-
-@contextmanager
-def _translated(path: str) -> Iterator[None]:
-    """Turn errors of pydicom, which are of many types, into an ImageError that repeats nothing of the file."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except ImageError:
-        raise
-    except Exception as error:
-        raise ImageError(f"{in_message(path)}: no DICOM file, or a damaged one ({type(error).__name__})") from None
 
 
 def _pydicom() -> Any:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from onnxcam import paths
 from onnxcam.errors import ImageError
-from onnxcam.media import dicom
+from onnxcam.media import dicom, volume
 from onnxcam.text import in_message
 
 __all__ = ["MAX_DEPTH", "MAX_FILES", "OF_NUMBERS", "SUFFIXES", "files"]
@@ -53,8 +53,8 @@ _ListKey: TypeAlias = "tuple[str, str]"
 def files(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
     """Return the image files that *sources* name, in their order, each as often as it is named.
 
-    A source is a file; a folder, whose image files (`SUFFIXES`; without images those of signals), also in subfolders,
-    are taken in sorted order; the folder of a DICOM series, which is one volume; a pattern such as
+    A source is a file; a folder, whose image files (`SUFFIXES`; without images those of signals and volumes), also in
+    subfolders, are taken in sorted order; the folder of a DICOM series, which is one volume; a pattern such as
     ``"photos/**/*.jpg"``; or a list, a text file with one source per line, as ``"list.txt"`` or ``"@list"``, whose
     names may be relative to its folder. Files are not opened, but to tell a DICOM series.
 
@@ -130,22 +130,22 @@ def _joined(parts: Iterable[list[str]], where: str | os.PathLike[str]) -> list[s
 
 
 def _in_folder(folder: Path) -> list[str]:
-    names = [name for name in paths.below(folder, broken=True) if _ends(name, (*SUFFIXES, *OF_NUMBERS))]
+    names = [name for name in paths.below(folder, broken=True) if _ends(name, (*SUFFIXES, *OF_NUMBERS, *volume.NIFTI))]
     images = [name for name in names if _ends(name, SUFFIXES)]
     found = sorted(_joined(([name] for name in images or names), folder))
     if not found and dicom.has_series(folder):
         return [str(folder)]
     if not found:
         raise ImageError(
-            f"{in_message(folder)}: the folder has no image; there is no file in it that ends with .png or .jpg, or "
-            "with .wav or .csv"
+            f"{in_message(folder)}: the folder has no image, signal or volume; there is no file in it that ends with "
+            ".png, .jpg, .wav, .csv, .npy or .nii.gz, and no DICOM slice"
         )
     return found
 
 
 def _ends(path: str, suffixes: tuple[str, ...]) -> bool:
     name = os.path.basename(path)
-    return os.path.splitext(name)[1].lower() in suffixes and not name.startswith(_DOUBLE)
+    return name.lower().endswith(suffixes) and not name.startswith(_DOUBLE)
 
 
 def _matches(pattern: str) -> Iterator[str]:

@@ -1,8 +1,7 @@
-"""Read tables of numbers: .csv and .tsv files with one column for each channel, and perhaps a header."""
+"""Read tables of numbers: .csv and .tsv files with one column for each channel, and perhaps lines above them."""
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ from numpy.typing import NDArray
 
 from onnxcam import paths
 from onnxcam.errors import ImageError
+from onnxcam.media.table_cells import CellTable, is_number, read_cells
 from onnxcam.text import in_message, plain
 
 __all__ = ["SUFFIXES", "NumberTable", "read"]
 
 SUFFIXES = (".csv", ".tsv")
-_DELIMITERS = ",;\t"
 _TIME = re.compile(
     r"^(time|t|seconds|secs?|timestamp|date|datetime|elapsed)\b|^time_?(s|sec|seconds|ms)?$", re.IGNORECASE
 )
@@ -41,18 +40,16 @@ class NumberTable:
 def read(path: Path) -> NumberTable:
     """Return the table in the file *path*; ImageError where it is empty or holds anything but numbers."""
     name = in_message(path)
-    lines = paths.read_text(path, ImageError, "table").removeprefix("\ufeff").splitlines()
-    rows = [(at, row) for at, row in _rows(lines, name) if any(cell.strip() for cell in row)]
-    if not rows:
-        raise ImageError(f"{name}: the table is empty; give one with a row for each sample")
-    header = _header(rows)
-    rows = rows[1:] if header else rows
-    if not rows:
-        raise ImageError(f"{name}: the table has a header and no rows; give one with a row for each sample")
-    width = len(header or rows[0][1])
+    text = paths.read_text(path, ImageError, "table").removeprefix("\ufeff")
+    table = read_cells(text.splitlines(), name)
+    if not table.rows:
+        what = "has a header and no rows" if table.above else "is empty"
+        raise ImageError(f"{name}: the table {what}; give one with a row for each sample")
+    rows, width = table.rows, len(table.rows[0][1])
+    header, units, notes = _header(table, width)
     for at, row in rows:
         if len(row) != width:
-            raise ImageError(f"{name}: row {at} has {len(row)} columns, and the first one {width}; mend that row")
+            raise ImageError(f"{name}: row {at} has {len(row)} columns, and the others {width}; mend that row")
     gap = next((after - 1 for (at, _), (after, _) in pairwise(rows) if after - at > 1), None)
     if width == 1 and gap is not None:
         raise ImageError(f"{name}: row {gap} is empty, and the samples behind it would move; mend the table first")
@@ -63,35 +60,31 @@ def read(path: Path) -> NumberTable:
     values = _numbers(rows, kept, name)
     names = tuple(header[at] for at in kept) if header else ()
     if clock is None:
-        return NumberTable(values, names)
-    rate = _rate([row[clock] for _, row in rows], 1e-3 if _MILLI.search(header[clock]) else 1.0)
+        return NumberTable(values, names, notes=notes)
+    rate = _rate([row[clock] for _, row in rows], 1e-3 if _MILLI.search(units[clock]) else 1.0)
     known = f"{rate:g} samples in a second" if rate else "its steps are not even, so each row counts as one sample"
     note = f"column {plain(header[clock], 60)!r} is the time and no channel: {known}"
-    return NumberTable(values, names, rate, (note,))
+    return NumberTable(values, names, rate, (*notes, note))
 
 
-def _rows(lines: Sequence[str], name: str) -> list[tuple[int, list[str]]]:
-    """Return the rows with their numbers, from 1."""
-    first = next((line for line in lines if line.strip()), "")
-    delimiter = max(_DELIMITERS, key=first.count)
-    try:
-        return list(enumerate(csv.reader(lines, delimiter=delimiter), 1))
-    except csv.Error as error:
-        raise ImageError(f"{name}: is no table of numbers ({error}); save it as .csv again") from None
+def _header(table: CellTable, width: int) -> tuple[list[str], list[str], tuple[str, ...]]:
+    """Return the names of the columns, all words above each, and what was read otherwise than as it stands.
 
-
-def _header(rows: Sequence[tuple[int, list[str]]]) -> list[str]:
-    """Return the names in the first row; an empty list where it has none."""
-    first = [cell.strip() for cell in rows[0][1]]
-    return first if any(cell and not _is_number(cell) for cell in first) else []
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+    The names are empty where there are none. Of several lines they are those of a time, else of the line with the most
+    different words, else of the last.
+    """
+    rows = [
+        (at, [cell.strip().removeprefix("#").strip() for cell in row]) for at, row in table.above if len(row) == width
+    ]
+    ranked = sorted(rows, key=lambda row: (any(map(_TIME.search, row[1])), len(set(row[1])), row[0]))
+    units = [" ".join(cells) for cells in zip(*(row for _, row in rows), strict=True)]
+    if len(table.above) == len(rows) < 2:
+        return (ranked[-1][1] if ranked else []), units, table.notes
+    first, last = table.above[0][0], table.above[-1][0]
+    named = f", with the names in row {ranked[-1][0]}" if ranked else ""
+    which = f"row {first} stands" if first == last else f"rows {first} to {last} stand"
+    note = f"{which} above the numbers{named}"
+    return (ranked[-1][1] if ranked else []), units, (note, *table.notes)
 
 
 def _numbers(rows: Sequence[tuple[int, list[str]]], kept: Sequence[int], name: str) -> NDArray[np.float32]:
@@ -105,17 +98,18 @@ def _numbers(rows: Sequence[tuple[int, list[str]]], kept: Sequence[int], name: s
     for at, row in rows:
         for column in kept:
             cell = row[column].strip()
-            if not _is_number(cell) or not np.isfinite(float(cell)):
+            if not is_number(cell) or not np.isfinite(float(cell)):
                 what = repr(plain(cell, 40)) if cell else "empty"
                 raise ImageError(
-                    f"{name}: row {at}, column {column + 1} is {what}, no finite number; mend the table first"
+                    f"{name}: row {at}, column {column + 1} is {what}, no finite number; mend that cell, or leave its "
+                    "row or column out"
                 )
     raise ImageError(f"{name}: is no table of numbers")
 
 
 def _rate(cells: Sequence[str], second: float) -> float | None:
     """Return the samples in a second by a column of times, whose unit is *second*; None where they are not even."""
-    if len(cells) < 3 or not all(map(_is_number, cells)):
+    if len(cells) < 3 or not all(map(is_number, cells)):
         return None
     steps = np.diff(np.array(cells, np.float64)) * second
     step = float(np.median(steps))

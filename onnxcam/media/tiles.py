@@ -54,6 +54,10 @@ class Tile:
         """Return the part of *array* that the window covers, a view."""
         return array[self._slices(array, axes)[0]]
 
+    def kept(self, part: NDArray[Any], array: NDArray[Any], axes: Sequence[int]) -> NDArray[Any]:
+        """Return what of *part*, of the window's size, lies within the borders of *array*, a view."""
+        return part[self._slices(array, axes)[1]]
+
     def add(self, array: NDArray[Any], part: NDArray[Any], axes: Sequence[int]) -> None:
         """Add *part*, of the window's size, to *array* at the window; what lies beyond the borders is left out."""
         whole, own = self._slices(array, axes)

@@ -66,7 +66,10 @@ def _format(body: bytes, name: str) -> _WavFormat:
     if kind == _EXTENSIBLE and len(body) >= 26:
         (kind,) = struct.unpack_from("<H", body, 24)
     known = {_PCM: (8, 16, 24, 32), _FLOAT: (32, 64)}.get(kind, ())
-    if bits not in known or channels == 0 or rate == 0:
+    if bits in known and (channels == 0 or rate == 0):
+        what = "0 samples in a second" if channels else "0 channels"
+        raise ImageError(f"{name}: its header says {what}; export the sound again, or write its samples as .csv")
+    if bits not in known:
         what = _COMPRESSED.get(kind, f"of format {kind}, {bits} bits, {channels} channels")
         raise ImageError(f"{name}: holds sound that is {what}; save it as PCM .wav of 16 bits")
     return _WavFormat(kind, channels, rate, bits)

@@ -99,6 +99,7 @@ class ModelDescription:
         self.size = self.tiling.window if self.tiling is not None else self.size
         self._unused: PreparedModel | None = None  # the copy that was opened to be described
         self._measured: Measured = {}
+        self._windows_differ = False  # whether it was said
         self.text_tower: TextTower | None = None  # until the tasks are known
         self.stitched: StitchedOutput | None = None  # looks are at one window until the output is known
         prepared = self.open()
@@ -427,7 +428,14 @@ class ModelDescription:
         def run(tile: NDArray[Any]) -> NDArray[Any]:
             return self._run({**feeds, **self._sizes(tile), self.picture: tile}, [name])[name]
 
-        return stitched.outputs(names, self.outputs, lambda: stitched.join(feeds[self.picture], run))
+        def join() -> NDArray[Any]:
+            joined, apart = stitched.join(feeds[self.picture], run)
+            if not self._windows_differ and (said := stitched.warning(apart)):
+                self._windows_differ = True
+                self.warn(said)
+            return joined
+
+        return stitched.outputs(names, self.outputs, join)
 
     @cached_property
     def _kept(self) -> PreparedModel:

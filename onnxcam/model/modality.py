@@ -76,6 +76,8 @@ class Modality(Protocol):
         """
 
 
+_STRETCHED = 4.0
+"""An image whose sides are resized by factors of a larger ratio is hardly one that a model takes."""
 _PREPROCESSING = "preprocessing"
 """The name of the part of a reading."""
 
@@ -135,11 +137,15 @@ class ImageModality:
         return seen
 
     def notes(self, seen: NDArray[np.uint8]) -> Sequence[str]:
-        """Return the warnings about the preprocessing."""
+        """Return the warnings about the preprocessing, and that it distorts the image."""
         try:
-            return self.resolve().warnings
+            found = self.resolve()
         except PreprocessError:
             return ()
+        times = found.preprocess.stretch(*seen.shape[:2])
+        if times < _STRETCHED:
+            return found.warnings
+        return (*found.warnings, f"the image is stretched {times:.1f} times in one direction to fit the model's input")
 
     def affine(self, seen: NDArray[np.uint8]) -> None:
         """Images have no position in a scanner."""

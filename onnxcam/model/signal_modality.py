@@ -15,10 +15,11 @@ from onnxcam.media import signal
 from onnxcam.media.frame import Frame
 from onnxcam.media.resample import placed, resized
 from onnxcam.media.signal import Signal
-from onnxcam.metadata.reading import Part
+from onnxcam.metadata.reading import SOURCES, Part
 from onnxcam.model.modality import Array, ImageModality
 from onnxcam.model.signals import SignalInput
 from onnxcam.structure.place import Place
+from onnxcam.text import in_message
 
 __all__ = ["SCALINGS", "ImageOrSignalModality", "SignalModality"]
 
@@ -198,7 +199,18 @@ class ImageOrSignalModality:
         self._last = self.signals if is_signal or of_numbers else self.images
         if self._last is self.images:
             self.signals.input.choice.check_unused()
+            self._require_images(source)
         return self._last.read(source)
+
+    def _require_images(self, source: Any) -> None:
+        """Raise ImageError where the model states the rate of signals, and the user no preprocessing of images."""
+        rate = self.signals.rate
+        if rate is not None and self.images.reading.source != "user":
+            name = in_message(source) if isinstance(source, str | os.PathLike) else "the array"
+            raise ImageError(
+                f"{name}: is an image, and the model takes signals: {SOURCES[rate.source]} states {rate.value}; give a "
+                ".wav, .csv or .npy file, or state how images become its input (--preprocess)"
+            )
 
     def array(self, source: Any) -> Array:
         """Return the pixels or numbers."""

@@ -18,6 +18,8 @@ from onnxcam.structure.layout import Dim, GridLayout
 
 __all__ = ["SignalChoice", "SignalInput", "start_of"]
 
+_COLOURS = 3
+"""The number of channels of an image in colour."""
 _SAME_RATE = 1e-3
 """Rates that differ by a smaller share are one: times in a table are rounded."""
 
@@ -99,6 +101,8 @@ class SignalInput:
         sides = " x ".join("?" if n is None else str(n) for n in (self.channels, *self.space))
         if len(self.space) == 1:
             return f"signals of {sides} (channels x samples)"
+        if self.channels == _COLOURS:
+            return f"images, or arrays of {sides} (channels x height x width)"
         return f"arrays of {sides} (channels x height x width)"
 
     def fitted(self, signal: Signal) -> Signal:
@@ -145,6 +149,10 @@ class SignalInput:
     def _sound(self, sound: Signal) -> Signal:
         """Return a sound with the model's channels: of one channel the mean of several."""
         count, others = len(sound.values), [n for axis, n in enumerate(self.space) if axis != self.time]
+        if len(self.space) > 1 and self.channels == _COLOURS:
+            raise ImageError(
+                f"{sound.name}: is a sound, and the model takes {self.takes}; give an image, or take a model of signals"
+            )
         if any(n != 1 for n in others):
             raise ImageError(
                 f"{sound.name}: is a sound, and the model takes {self.takes}, the features of one: compute them as in "

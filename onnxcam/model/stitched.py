@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from onnxcam.targets.dense import DenseOutput
 from onnxcam.targets.goal import Array, Goal
 
 __all__ = ["StitchedOutput"]
+
+_FAR_APART = 0.02
+"""Windows whose outputs differ by a larger share of the variance do not see all that the network uses (decision 32)."""
 
 
 @dataclass(frozen=True)
@@ -67,20 +70,70 @@ class StitchedOutput:
         size = [tensor.shape[axis] for axis in self.layout.space]
         yield from zip(self.tiling.tiles(size), self.tiling.tiles(size, self.cells), strict=True)
 
-    def join(self, tensor: Array, run: Callable[[Array], Array]) -> Array:
-        """Return the output for *tensor* [1, …], the weighted mean of what *run* returns for its tiles, float32."""
+    def join(self, tensor: Array, run: Callable[[Array], Array]) -> tuple[Array, float]:
+        """Return the output for *tensor* [1, …], the weighted mean of what *run* returns for its tiles, float32.
+
+        And by how much tiles differ where they overlap: their weighted variance around that mean, as a share of its
+        variance over space. Without an overlap two further tiles, in the middle, show it.
+        """
+        found, squares = self._joined(tensor, run)
+        if self.tiling.overlap > 0:
+            return found, self._apart(found, squares)
+        part = self._middle(tensor)
+        overlapping = replace(self, tiling=replace(self.tiling, overlap=0.5))
+        return found, 0.0 if part is None else overlapping._apart(*overlapping._joined(part, run))
+
+    def warning(self, apart: float) -> str:
+        """Return a warning where tiles are so far *apart* that the network sees further than one; else nothing."""
+        if apart <= _FAR_APART:
+            return ""
+        return (
+            f"windows differ where they overlap, by {apart:.0%} of the variance of {self.output.tensor!r}: the network "
+            f"sees further than a window of {self.tiling}, so prediction and map are not those of the whole; take a "
+            "larger window (--window)"
+        )
+
+    def _apart(self, found: Array, squares: float) -> float:
+        """Return (*squares* − Σ *found*²) / Σ (*found* − m)², with m the mean of each channel over space."""
+        own = spread = 0.0
+        for channel in np.moveaxis(found, self.space, range(-len(self.space), 0)).reshape(-1, *self._size(found)):
+            own += float(np.square(channel, dtype=np.float64).sum())
+            spread += float(channel.size * channel.var(dtype=np.float64))
+        return (squares - own) / max(spread, 1e-30)
+
+    def _size(self, output: Array) -> list[int]:
+        return [output.shape[axis] for axis in self.space]
+
+    def _middle(self, tensor: Array) -> Array | None:
+        """Return one and a half windows from the middle of *tensor*; None where it has no two, or they do not fit."""
+        size, window = [tensor.shape[axis] for axis in self.layout.space], self.tiling.window
+        long = next((i for i, (n, own) in enumerate(zip(size, window, strict=True)) if n >= own + own // 2), None)
+        if long is None or self.cells != window:
+            return None
+        index = [slice(None)] * tensor.ndim
+        for number, (axis, n, own) in enumerate(zip(self.layout.space, size, window, strict=True)):
+            length = own + (own // 2 if number == long else 0)
+            start = max(0, n - length) // 2
+            index[axis] = slice(start, start + length)
+        return tensor[tuple(index)]
+
+    def _joined(self, tensor: Array, run: Callable[[Array], Array]) -> tuple[Array, float]:
+        """Return the weighted mean over tiles, and the sum over all places of that of the squares."""
         found: Array | None = None
-        size = [tensor.shape[axis] for axis in self.layout.space]
+        squares, size = 0.0, [tensor.shape[axis] for axis in self.layout.space]
         for window, cells in self.tiles(tensor):
-            y = run(window.cut(tensor, self.layout.space))
+            y = run(window.cut(tensor, self.layout.space)).astype(np.float32)
             if found is None:
                 shape = list(y.shape)
                 for axis, length in zip(self.space, self.tiling.output_size(size, self.cells), strict=True):
                     shape[axis] = length
                 found = np.zeros(shape, np.float32)
-            cells.add(found, cells.weighed(y, self.space), self.space)
+            weighed = cells.weighed(y, self.space)
+            cells.add(found, weighed, self.space)
+            inside = (cells.kept(one, found, self.space) for one in (weighed, y))
+            squares += float(np.multiply(*inside).sum(dtype=np.float64))
         assert found is not None
-        return found
+        return found, squares
 
     def goals(self, goal: Goal, tensor: Array) -> Iterator[tuple[Tile, Array]]:
         """Yield the tiles of *tensor* whose output *goal* depends on, with the weights of each.

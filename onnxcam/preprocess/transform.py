@@ -113,6 +113,12 @@ class Preprocess:
         """Return the rectangle of an image of *height* × *width* pixels that the tensor covers."""
         return self._plan(height, width).frame(height, width)
 
+    def stretch(self, height: int, width: int) -> float:
+        """Return how many times as far one side of an image of *height* × *width* pixels is stretched as the other."""
+        resized = self._plan(height, width).resized
+        ratio = resized[0] / height * width / resized[1]
+        return max(ratio, 1 / ratio)
+
     def __str__(self) -> str:
         """Return the notation that `parse` reads back for the same model."""
         parts: dict[str, str] = {}
@@ -199,6 +205,10 @@ class CallablePreprocess(Preprocess):
     def frame(self, height: int, width: int) -> Frame:
         """Return the whole image."""
         return Frame(0.0, 0.0, float(width), float(height))
+
+    def stretch(self, height: int, width: int) -> float:
+        """Return 1: it is not known."""
+        return 1.0
 
     def __str__(self) -> str:
         """Return the function's name."""

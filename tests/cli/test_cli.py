@@ -115,7 +115,8 @@ def test_a_folder_a_pattern_and_a_list_name_pictures(onnxcam: Run, tmp_path: Pat
 
 
 NO_FILE = (
-    "error: bare: the folder has no image; there is no file in it that ends with .png or .jpg, or with .wav or .csv"
+    "error: bare: the folder has no image, signal or volume; there is no file in it that ends with .png, .jpg, .wav, "
+    ".csv, .npy or .nii.gz, and no DICOM slice"
 )
 
 

@@ -344,7 +344,7 @@ def test_what_cannot_be_validated(
 
 
 def test_a_folder_of_no_pictures_and_pictures_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="the folder has no image; there is no file in it that ends with"):
+    with pytest.raises(ImageError, match="the folder has no image, signal or volume; there is no file"):
         validate(SHAPES, SHAPES, tmp_path)
     (tmp_path / "a.png").write_bytes(b"nothing")
     with pytest.raises(ImageError, match=r"none of the 1 images could be read; the first: .*a\.png: is not an im"):

@@ -255,6 +255,17 @@ def test_a_signal_given_to_a_network_of_images(tmp_path: Path) -> None:
     np.savetxt(tmp_path / "a.csv", step(25).T, delimiter=",")
     with pytest.raises(ImageError, match=r"a\.csv: is a table of 2 columns and 40 rows, .* arrays of 3 x"):
         Explainer(network_of_images())(tmp_path / "a.csv")
+    with pytest.raises(ImageError, match=r"is a sound, .* takes images, .*; give an image, or take a model of signals"):
+        Explainer(network_of_images())(sound(tmp_path))
+
+
+def test_an_image_given_to_a_network_that_states_the_rate_of_signals(tmp_path: Path) -> None:
+    photo = np.zeros((16, 16, 3), np.uint8)
+    model = network("n1ct", sample_rate="250")
+    with pytest.raises(ImageError, match=r"is an image, .* takes signals: the model's metadata states 250 Hz"):
+        Explainer(model)(photo)
+    found = Explainer(model, preprocess="unit")(photo, target=0)
+    assert "the image is stretched 20.0 times in one direction to fit the model's input" in found.warnings
 
 
 def test_options_of_signals_for_an_image() -> None:

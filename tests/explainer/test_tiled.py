@@ -112,6 +112,25 @@ def test_images_keep_their_size_and_are_tiled_too() -> None:
     assert alike(tiled.map, whole.map) > 0.99
 
 
+@pytest.mark.parametrize("overlap", [0.0, 0.5])
+def test_a_network_that_sees_further_than_a_window_is_pointed_out(overlap: float) -> None:
+    image = RNG.integers(0, 255, (40, 56, 3), np.uint8)
+    near = onnx.load_model_from_string(network(16, 16))
+    far = onnx.load_model_from_string(network(16, 16))
+    for node in (one for one in far.graph.node if one.op_type == "Conv"):  # from 5 to 25 pixels
+        del node.attribute[:]
+        spread = {"dilations": [6, 6], "pads": [6] * 4}
+        node.attribute.extend(onnx.helper.make_attribute(name, value) for name, value in spread.items())
+    said = [
+        Explainer(model, "layercam", preprocess="unit", window=(16, 16), overlap=overlap)(image).warnings
+        for model in (near, far)
+    ]
+    assert not [one for one in said[0] if "windows differ" in one]
+    assert [
+        one for one in said[1] if "% of the variance of 'y': the network sees further than a window of 16 × 16" in one
+    ]
+
+
 def test_a_volume_smaller_than_the_window_is_padded() -> None:
     volume = VOLUME[:9, :20, :11]
     padded = np.pad(volume, ((3, 4), (0, 0), (2, 3)))

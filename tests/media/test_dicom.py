@@ -86,8 +86,8 @@ def test_a_file_names_its_series(folder: Path) -> None:
     assert volume.read(folder / "a00.0000.dcm").data.shape == (5, 8, 6)
 
 
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-20])
+def cut(path: Path, count: int = 20) -> None:
+    path.write_bytes(path.read_bytes()[:-count])
 
 
 @pytest.mark.parametrize(
@@ -104,10 +104,27 @@ def cut(path: Path) -> None:
         (lambda f: write(f, 15, VOXELS[0], ImagePositionPatient=None), "does not say where its slice lies"),
         (lambda f: write(f, 15, VOXELS[0], NumberOfFrames=3), "has 3 frames in one file, no grey slice; convert it"),
         (lambda f: write(f, 15, VOXELS[0], SamplesPerPixel=3), "has colours, no grey slice"),
-        (lambda f: write(f, 15, VOXELS[0], PixelData=bytes(7)), "no DICOM file, or a damaged one"),
-        (lambda f: write(f, 15, VOXELS[0], PixelData=None), "has no pixels"),
+        (
+            lambda f: write(f, 15, VOXELS[0], PixelData=bytes(7)),
+            r"one that is damaged or cut off \(ValueError\); copy the file again",
+        ),
+        (lambda f: write(f, 15, VOXELS[0], PixelData=None), "has no pixels, or is cut off before them; copy"),
+        (lambda f: cut(f / "a05.0000.dcm", 200), "a05.0000.dcm: lacks Rows, Columns, or is cut off before; copy or"),
+        (
+            lambda f: write(f, 15, VOXELS[0], RescaleSlope=0),
+            "its RescaleSlope is 0, so .*; export the",
+        ),
+        (lambda f: write(f, 15, VOXELS[0], RescaleSlope=""), "its RescaleSlope is no number, so its values cannot"),
+        (lambda f: write(f, 15, VOXELS[0], Columns=None), "dcm: lacks Columns, or is cut off before; copy or exp"),
+        (
+            lambda f: write(f, 15, VOXELS[0], BitsAllocated=None, PixelRepresentation=None),
+            "dcm: lacks BitsAllocated, PixelRepresentation, or is cut",
+        ),
         (lambda f: (f / "a05.0000.dcm").write_bytes(b""), "a05.0000.dcm: the file is empty; copy the series again"),
-        (lambda f: cut(f / "a05.0000.dcm"), "a05.0000.dcm: no DICOM file, or a damaged one"),
+        (
+            lambda f: cut(f / "a05.0000.dcm"),
+            "a05.0000.dcm: no DICOM file, or one that is damaged or cut off",
+        ),
     ],
 )
 def test_what_is_no_series(folder: Path, change: Callable[[Path], object], message: str) -> None:

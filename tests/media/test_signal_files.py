@@ -75,6 +75,10 @@ def test_a_sound_that_is_cut_off(tmp_path: Path) -> None:
             b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 8000, 1, 16) + b"data\1\0\0\0a",
             "has no samples",
         ),
+        (
+            b"RIFF\0\0\0\0WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 0, 8000, 1, 16) + b"data\2\0\0\0ab",
+            "its header says 0 samples in a second; export the sound again",
+        ),
     ],
 )
 def test_files_that_are_no_sound(tmp_path: Path, content: bytes, message: str) -> None:
@@ -120,6 +124,31 @@ def test_times_that_are_not_even_give_no_rate(tmp_path: Path) -> None:
     assert table(tmp_path, "date,x\n2026-01-01,1\n2026-01-02,2\n2026-01-03,3\n").rate is None
 
 
+@pytest.mark.parametrize(
+    ("text", "names", "notes"),
+    [
+        ("x;y\n0,5;1\n-0,25;2e-1\n", ("x", "y"), ("commas in its numbers are decimal points",)),
+        ("0,5\t1\n-0,25\t0,2\n", (), ("commas in its numbers are decimal points",)),
+        (
+            "Device A\n# rate, 5\nx,y\nmV,mV\n0.5,1\n-0.25,0.2\n",
+            ("x", "y"),
+            ("rows 1 to 4 stand above the numbers, with the names in row 3",),
+        ),
+        ("# made by A\n0.5,1\n-0.25,0.2\n", (), ("row 1 stands above the numbers",)),
+    ],
+)
+def test_decimal_commas_and_lines_above_the_numbers(
+    tmp_path: Path, text: str, names: tuple[str, ...], notes: tuple[str, ...]
+) -> None:
+    found = table(tmp_path, text)
+    assert (found.names, found.notes) == (names, notes)
+    np.testing.assert_array_equal(found.values, np.float32([[0.5, -0.25], [1, 0.2]]))
+
+
+def test_the_unit_of_a_time_below_its_name(tmp_path: Path) -> None:
+    assert table(tmp_path, "time,x\nms,mV\n0,1\n4,2\n8,3\n").rate == 250
+
+
 def test_a_first_column_that_only_grows_is_a_channel(tmp_path: Path) -> None:
     assert table(tmp_path, "x,y\n0,5\n1,5\n").names == ("x", "y")
 
@@ -130,10 +159,16 @@ def test_a_first_column_that_only_grows_is_a_channel(tmp_path: Path) -> None:
         ("", r"a\.csv: the table is empty; give one with a row for each sample"),
         ("\n \n", "the table is empty"),
         ("a,b\n", "has a header and no rows"),
-        ("a,b\n1,2\n3,x\n", r"a\.csv: row 3, column 2 is 'x', no finite number; mend the table first"),
+        ("a,b\n1,2\n3,x\n", r"a\.csv: row 3, column 2 is 'x', no finite number; mend that cell, or leave its row"),
+        ("1\n2,3\n4,5\n", "row 2 has 2 columns, and the others 1; mend that row"),
+        ("n/a\n2\n", "row 1, column 1 is 'n/a', no finite number"),
+        ("x,y\n0,5,1,25\n0,05,1,5\n", "row 3 holds '0,05', and its comma may be a decimal one or separate columns; wr"),
+        ("x,y\n1,5,1,25\n", "row 2 holds '1,5', and its comma may be a decimal one"),
+        ("1,234;5\n", "row 1 holds '1,234', which may be 1234 or 1.234; write numbers without commas"),
+        ("0.5 1\n0.6 2\n", "row 1 holds 2 numbers with spaces between them; put commas there"),
         ("1,2\n3,\n", "row 2, column 2 is empty, no finite number"),
         ("1,2\n3,nan\n", "row 2, column 2 is 'nan', no finite number"),
-        ("1,2\n3\n", "row 2 has 1 columns, and the first one 2; mend that row"),
+        ("1,2\n3\n", "row 2 has 1 columns, and the others 2; mend that row"),
         ("time\n1\n2\n", "its only column 'time' is the time"),
         ("1,2\n1,2\0\n", r"row 2, column 2 is '2\\\\x00', no finite number"),
     ],
