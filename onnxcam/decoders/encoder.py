@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.decoders.meeting import pixels
-from onnxcam.decoders.view import View
+from onnxcam.decoders.view import EncoderView
 from onnxcam.engine import Session
 from onnxcam.errors import ModelError
 from onnxcam.metadata import sidecar
@@ -27,7 +27,7 @@ class Encoder:
     """The encoder *model*, which takes one image, how it sees it, and the preprocessing of images."""
 
     model: ir.Model
-    view: View
+    view: EncoderView
     resolved: ResolvedPreprocess
 
     @classmethod
@@ -39,7 +39,7 @@ class Encoder:
         """
         image, metadata = pixels(model.graph.inputs), dict(model.metadata_props)
         shape: list[Any] = list(image.shape or ())
-        view = View(0, 0)
+        view = EncoderView(0, 0)
         if len(shape) == 2:
             view = _patches(shape, path)
             side = isqrt(shape[0]) * view.patch if isinstance(shape[0], int) and isqrt(shape[0]) ** 2 == shape[0] else 0
@@ -80,7 +80,7 @@ class Encoder:
         return rows, count // rows
 
 
-def _patches(shape: list[Any], path: Path) -> View:
+def _patches(shape: list[Any], path: Path) -> EncoderView:
     """Return how an image becomes patches [L, D], by preprocessor_config.json and config.json; else as Qwen2-VL."""
     said, config = sidecar.beside(path, "preprocessor_config.json"), sidecar.beside(path, "config.json")
     vision: dict[str, Any] = found if isinstance(found := config.get("vision_config"), dict) else {}
@@ -93,10 +93,10 @@ def _patches(shape: list[Any], path: Path) -> View:
             f"the part 'vision' takes patches {ir.Shape(shape)}, and not 3 × {frames} × {patch} × {patch} numbers each "
             "as preprocessor_config.json says (temporal_patch_size, patch_size); give the files of one export"
         )
-    return View(0, 0, patch=patch, merge=merge, frames=frames)
+    return EncoderView(0, 0, patch=patch, merge=merge, frames=frames)
 
 
-def _enlarged(preprocess: Any, size: tuple[int, int], view: View) -> Preprocess:
+def _enlarged(preprocess: Any, size: tuple[int, int], view: EncoderView) -> Preprocess:
     """Return *preprocess* for an image of *size*, which is several tiles."""
     if view.patch or not isinstance(preprocess, Preprocess):
         what = "takes patches of a whole image" if view.patch else "has a function as its preprocessing"
@@ -106,7 +106,7 @@ def _enlarged(preprocess: Any, size: tuple[int, int], view: View) -> Preprocess:
     return replace(preprocess, resize=size, crop=None, longest=None)
 
 
-def _check(view: View, image: ir.Value) -> None:
+def _check(view: EncoderView, image: ir.Value) -> None:
     unit = view.patch * view.merge
     if unit and (view.height % unit or view.width % unit):
         raise ModelError(

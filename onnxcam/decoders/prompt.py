@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from onnxcam.decoders.files import DecoderFiles
-from onnxcam.decoders.view import View
+from onnxcam.decoders.view import EncoderView
 from onnxcam.errors import ModelError
 from onnxcam.metadata.subwords import Subwords
 from onnxcam.text import first_line, visible
@@ -104,7 +104,7 @@ class PromptReader:
             )
         return words
 
-    def tokens(self, words: str, count: int, view: View) -> list[int]:
+    def tokens(self, words: str, count: int, view: EncoderView) -> list[int]:
         """Return the tokens of the prompt *words*, with *count* of the image; ModelError for another number of them."""
         ids = self.subwords.encode(words)
         there = ids.count(self.image)
@@ -122,7 +122,7 @@ class PromptReader:
         own = [*first, *(id for text in others for id in [*[self.image] * (count // len(others)), *text])]
         return [*ids[:at], *own, *ids[at + 1 :]]
 
-    def _between(self, view: View) -> list[str]:
+    def _between(self, view: EncoderView) -> list[str]:
         """Return what stands before the tokens of the first tile, between those of two tiles, and after the last."""
         kind = str(self.files.beside("config.json").get("model_type"))
         before, after = _AROUND.get(kind, ("", ""))

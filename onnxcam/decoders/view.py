@@ -12,11 +12,11 @@ from onnxcam.decoders.meeting import is_grid, is_mask, pixels
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 
-__all__ = ["View"]
+__all__ = ["EncoderView"]
 
 
 @dataclass(frozen=True)
-class View:
+class EncoderView:
     """The tensors of an encoder, made of one image [1, C, height, width].
 
     The encoder's part before them only moves and averages pixels, so a map of the image is stitched by the gradient.
@@ -41,7 +41,7 @@ class View:
     frames: int = 1
 
     @classmethod
-    def of(cls, written: Mapping[str, int]) -> View:
+    def of(cls, written: Mapping[str, int]) -> EncoderView:
         """Return the view of `written`."""
         return cls(**written)
 

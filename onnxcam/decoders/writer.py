@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from onnxcam.decoders.meeting import find_meeting
 from onnxcam.decoders.positions import table
-from onnxcam.decoders.view import View
+from onnxcam.decoders.view import EncoderView
 from onnxcam.engine import Session
 from onnxcam.errors import ModelError
 from onnxcam.graph.io import load
@@ -29,7 +29,7 @@ class PartsWriter:
     def __init__(self, asked: Prompting, provider: str) -> None:
         models = {name: load(Path(path)) for name, path in asked.parts.items()}
         self._asked, self._meeting = asked, find_meeting(models)
-        View.of(asked.view).apply(models["vision"])
+        EncoderView.of(asked.view).apply(models["vision"])
         self._inputs = {name: list(model.graph.inputs) for name, model in models.items()}
         self._sessions = {name: Session(model, provider) for name, model in models.items()}
         self._past = [x for x in self._inputs["decoder"] if (x.name or "").startswith("past")]

@@ -32,7 +32,7 @@ class Prompting:
         ends: The tokens that end a text.
         tokenizer: The file of the tokenizer.
         parts: The files of the parts by name; empty where they are not known.
-        view: How the encoder sees an image, as `onnxcam.decoders.view.View` writes it.
+        view: How the encoder sees an image, as `onnxcam.decoders.view.EncoderView` writes it.
         grid: Rows and columns of the tokens of the image; of all tiles, and the whole after them.
     """
 
