@@ -76,6 +76,7 @@ def command(
     part: parts.PartsOption = None,
     prompt: parts.PromptOption = None,
     image_token: parts.ImageTokenOption = None,
+    tiles: parts.TilesOption = None,
     frames: Annotated[
         str | None,
         typer.Option(
@@ -145,7 +146,13 @@ def command(
         raise typer.BadParameter("--top and --target exclude each other; give one")
     drawing = Drawing(alpha=alpha, colormap=colormap, boxes=boxes, maps=maps, format=format, quality=quality)  # type: ignore[typeddict-item]
     check_drawing(drawing)
-    asked = parts.Asked(prompt=prompt, tokenizer=tokenizer, image_token=image_token, preprocess=preprocess)
+    asked = parts.Asked(
+        prompt=prompt,
+        tokenizer=tokenizer,
+        image_token=image_token,
+        preprocess=preprocess,
+        tiles=parts.tiles(tiles),
+    )
     source, images = parts.opened(model, images, part, asked)
     names = image.files(images)
     if frames is not None and not any(map(is_video, names)):

@@ -42,6 +42,15 @@ ImageTokenOption = Annotated[
         show_default=False,
     ),
 ]
+TilesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tiles",
+        metavar="ROWSxCOLUMNS",
+        help="Tiles into which the image is cut beside the whole, for the decoders Idefics3, SmolVLM and InternVL.",
+        show_default="1x1",
+    ),
+]
 OpenImagesArgument = Annotated[
     list[str] | None,
     typer.Argument(help="Images: files, folders, quoted glob patterns, or lists (.txt, @list).", show_default=False),
@@ -55,6 +64,15 @@ class Asked(TypedDict):
     tokenizer: Path | None
     image_token: str | None
     preprocess: str | None
+    tiles: tuple[int, int]
+
+
+def tiles(text: str | None) -> tuple[int, int]:
+    """Return rows and columns of *text*, such as 2x3."""
+    rows, cross, columns = (text or "1x1").partition("x")
+    if not (cross and rows.isdecimal() and columns.isdecimal() and 0 < int(rows) <= 64 and 0 < int(columns) <= 64):
+        raise typer.BadParameter("--tiles takes ROWSxCOLUMNS, such as --tiles 2x3")
+    return int(rows), int(columns)
 
 
 def opened(
@@ -71,8 +89,9 @@ def opened(
         raise typer.BadParameter("missing argument 'IMAGES...'")
     if has_parts(model):
         return join(model, **asked), list(images)
-    for name in ("prompt", "image_token"):
-        if asked[name] is not None:
+    given = {"prompt": asked["prompt"], "image_token": asked["image_token"], "tiles": asked["tiles"]}
+    for name, value in given.items():
+        if value not in (None, (1, 1)):
             raise typer.BadParameter(
                 f"--{name.replace('_', '-')} is for vision-language decoders; give the folder of its parts as MODEL, "
                 "or --part"

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from onnxcam.decoders.meeting import is_mask, pixels
+from onnxcam.decoders.positions import table
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
+from onnxcam.metadata.prompting import Prompting
 
-__all__ = ["DecoderFeeds", "feed", "image_input"]
+__all__ = ["DecoderFeeds", "feed"]
 
 _CACHE = "past"
 """How the names of the inputs of a cache begin: ``past_key_values.0.key``, ``past_conv.0``."""
@@ -22,26 +23,6 @@ def feed(op: Emitter, x: ir.Value, made: ir.Value) -> None:
     """Put *made*, which *op* emitted, in the place of the input *x* of a part."""
     x.replace_all_uses_with(made)
     op.place([made])
-
-
-def image_input(op: Emitter, inputs: Sequence[ir.Value], size: tuple[int, int]) -> ir.Value:
-    """Return the image [1, C, H, W], of *size* (height, width), by which the encoder's *inputs* are fed.
-
-    Encoders of several images in a prompt take [N, 1, C, H, W], and which pixels are no padding, [N, 1, H, W].
-    ModelError for an input of unknown meaning.
-    """
-    own = pixels(inputs)
-    shape = list(own.shape or ())
-    name = (own.name or "").removeprefix("vision.")
-    image = ir.Value(name=name, shape=ir.Shape([1, shape[-3], *size]), type=own.type)
-    feed(op, own, image if len(shape) == 4 else op.Unsqueeze(image, [1]))
-    for value in (x for x in inputs if x is not own):
-        if not is_mask(value):
-            raise _unknown("vision", value, "an image and its mask of pixels")
-        sizes = [op.dim(image, axis) for axis in (2, 3)]
-        ones = op.Expand(_constant(op, 1, value), op.Concat(op.dim(image, 0), [1], *sizes, axis=0))
-        feed(op, value, ones)
-    return image
 
 
 @dataclass(frozen=True)
@@ -54,6 +35,7 @@ class DecoderFeeds:
         text: The tokens of the text.
         place: The decoder's input of embeddings.
         embeds: What it takes, [N, L, H].
+        asked: The prompt.
     """
 
     op: Emitter
@@ -61,6 +43,7 @@ class DecoderFeeds:
     text: ir.Value
     place: ir.Value
     embeds: ir.Value
+    asked: Prompting
 
     def fill(self, inputs: Sequence[ir.Value]) -> None:
         """Feed all *inputs*; ModelError for one of unknown meaning."""
@@ -94,9 +77,14 @@ class DecoderFeeds:
 
     def _positions(self, x: ir.Value) -> ir.Value:
         """Return the positions [N, L] of the tokens; [3, N, L] where image and words have positions on three axes."""
-        shape = self.op.Shape(self.ids)
-        axes = len(x.shape) if x.shape is not None else 2
-        return self.op.Expand(self._range(), shape if axes == 2 else self.op.Concat([3], shape, axis=0))
+        if x.shape is None or len(x.shape) == 2:
+            return self.op.Expand(self._range(), self.op.Shape(self.ids))
+        end = len(self.asked.prompt)
+        known = table([*self.asked.prompt, 0], self.asked.image, self.asked.grid)
+        count = self.op.Squeeze(self.op.dim(self.text, 1), [0])
+        following = self.op.Add(self.op.Range(0, count, 1), known[0, end])
+        spread = self.op.Expand(following, self.op.Concat([3, 1], self.op.dim(self.text, 1), axis=0))
+        return self.op.Concat(known[:, None, :end], spread, axis=2)
 
     def _kept(self, x: ir.Value) -> ir.Value:
         """Return how many scores from the end are read: those before each token of the text, and one more."""

@@ -13,13 +13,21 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
-from onnxcam.decoders.feeds import DecoderFeeds, feed, image_input
+from onnxcam.decoders.feeds import DecoderFeeds, feed
 from onnxcam.decoders.files import PARTS
 from onnxcam.decoders.meeting import JoinedParts
 from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.subgraph import all_nodes, prune, values
-from onnxcam.metadata.prompting import IMAGE_EMBEDDINGS, IMAGE_PLACES, LOG_PROBABILITIES, LOGITS, PROMPT, TEXT_TOKENS
+from onnxcam.metadata.prompting import (
+    IMAGE_EMBEDDINGS,
+    IMAGE_PLACES,
+    LOG_PROBABILITIES,
+    LOGITS,
+    PROMPT,
+    TEXT_TOKENS,
+    Prompting,
+)
 from onnxcam.passes.inline import inline_functions
 from onnxcam.passes.inputs import fix_inputs
 from onnxcam.passes.opset import converted, raise_opset
@@ -31,10 +39,8 @@ _END = int(np.iinfo(np.int64).max)
 _INT64, _FLOAT = ir.TensorType(ir.DataType.INT64), int(ir.DataType.FLOAT)
 
 
-def joined(parts: JoinedParts, image_token: int, count: int, size: tuple[int, int]) -> ir.Model:
-    """Return one model of *parts*, whose models are taken apart, for images of *size* (height, width).
-
-    An image has *count* times the token *image_token*.
+def joined(parts: JoinedParts, asked: Prompting) -> ir.Model:
+    """Return one model of *parts*, whose models are taken apart, and whose encoder takes one image.
 
     Inputs: the image, `PROMPT` and `TEXT_TOKENS`; outputs: `LOG_PROBABILITIES` and `LOGITS`.
     ModelError where onnx cannot bring the parts to one opset, or an input of a part has no known meaning.
@@ -50,7 +56,8 @@ def joined(parts: JoinedParts, image_token: int, count: int, size: tuple[int, in
     for graph in graphs.values():
         _move(graph, whole)
     op = Emitter(whole, "joined")
-    image = image_input(op, inputs["vision"], size)
+    (image,) = inputs["vision"]
+    image.name = (image.name or "").removeprefix("vision.")
     prompt, text = (
         ir.Value(name=name, shape=ir.Shape([1, f"{name}.length"]), type=_INT64) for name in (PROMPT, TEXT_TOKENS)
     )
@@ -59,9 +66,10 @@ def joined(parts: JoinedParts, image_token: int, count: int, size: tuple[int, in
     feed(op, inputs["embed"][0], op.Cast(ids, to=int(inputs["embed"][0].dtype or ir.DataType.INT64)))
     words = next(iter(tensors["embed"]["outputs"].values()))
     features = tensors["vision"]["outputs"][parts.features]
+    count = asked.prompt.count(asked.image)
     rows = op.call(op.Reshape(features, op.Concat([count], op.dim(words, 2), axis=0)), IMAGE_EMBEDDINGS)
-    embeds = _placed(op, ids, words, rows, image_token)
-    feeds = DecoderFeeds(op, ids, text, tensors["decoder"]["inputs"][parts.embeds], embeds)
+    embeds = _placed(op, ids, words, rows, asked.image)
+    feeds = DecoderFeeds(op, ids, text, tensors["decoder"]["inputs"][parts.embeds], embeds, asked)
     feeds.fill(inputs["decoder"])
     outputs = _scores(op, tensors["decoder"]["outputs"][parts.logits], text)
     op.place(outputs)

@@ -27,6 +27,7 @@ def join(
     tokenizer: str | os.PathLike[str] | None = None,
     image_token: str | None = None,
     preprocess: Spec | None = None,
+    tiles: tuple[int, int] = (1, 1),
 ) -> ir.Model:
     """Join the parts of a vision-language decoder: image encoder, table of embeddings, decoder.
 
@@ -36,7 +37,9 @@ def join(
         prompt: The question for the chat template beside the parts, or the whole prompt with ``<image>`` in it.
         tokenizer: A ``tokenizer.json``; None finds it beside the parts.
         image_token: The token that stands for a part of the image; None reads it from config.json.
-        preprocess: How an image becomes a tensor; None reads it from the files beside the encoder.
+        preprocess: How an image becomes a tensor, or a tile of it; None reads it from the files beside the encoder.
+        tiles: Rows and columns of the tiles into which the image is cut, beside the whole: for Idefics3, SmolVLM and
+            InternVL.
 
     Returns:
         A model for `onnxcam.Explainer`, whose targets are words: ``text="a red star" at=1``.
@@ -55,13 +58,21 @@ def join(
     models = {name: load(path) for name, path in files.parts.items()}
     in_one_folder(list(models.values()))
     meeting = find_meeting(models)
-    encoder = Encoder.of(models["vision"], files.parts["vision"], preprocess)
+    encoder = Encoder.of(models["vision"], files.parts["vision"], preprocess, tiles)
     count, width = encoder.measure(meeting.features)
     check_widths(meeting, width)
-    ids = reader.tokens(words, count)
-    model = joined(meeting, reader.image, count, encoder.size)
+    ids = reader.tokens(words, count, encoder.view)
+    asked = Prompting(
+        tuple(ids),
+        reader.image,
+        words,
+        reader.ends,
+        str(files.tokenizer.absolute()),
+        {name: str(path.absolute()) for name, path in files.parts.items()},
+        encoder.view.written,
+        encoder.grid(count),
+    )
+    model = joined(meeting, asked)
     Card(task="description", preprocess=encoder.words).put(model)
-    homes = {name: str(path.absolute()) for name, path in files.parts.items()}
-    asked = Prompting(tuple(ids), reader.image, words, reader.ends, str(files.tokenizer.absolute()), homes)
     asked.put(model.metadata_props)
     return model

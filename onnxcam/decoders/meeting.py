@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from onnxcam.errors import ModelError
 
-__all__ = ["JoinedParts", "check_widths", "find_meeting", "is_mask", "pixels"]
+__all__ = ["JoinedParts", "check_widths", "find_meeting", "is_grid", "is_mask", "pixels"]
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,17 @@ def check_widths(parts: JoinedParts, width: int) -> None:
 
 
 def pixels(inputs: Sequence[ir.Value]) -> ir.Value:
-    """Return the encoder's input of images, [N, C, H, W] or [N, K, C, H, W]; ModelError where there is none."""
-    found = [x for x in inputs if not _is_integer(x) and x.shape is not None and len(x.shape) in (4, 5)]
+    """Return the encoder's input of images, [N, C, H, W] or [N, K, C, H, W], or of their patches, [L, C · T · P · P].
+
+    ModelError where there is none.
+    """
+    found = [x for x in inputs if not _is_integer(x) and x.shape is not None and len(x.shape) in (2, 4, 5)]
     found = [x for x in found if not is_mask(x)]
     if len(found) != 1:
         there = ", ".join(f"{x.name} {x.shape}" for x in inputs) or "none"
         raise ModelError(
-            "the part 'vision' is no encoder of images [N, C, H, W] or sets of images [N, K, C, H, W]: its inputs are "
-            f"{there}; name the encoder with --part vision=FILE"
+            "the part 'vision' is no encoder of images [N, C, H, W], sets of images [N, K, C, H, W] or patches [L, D]: "
+            f"its inputs are {there}; name the encoder with --part vision=FILE"
         )
     return found[0]
 
@@ -74,6 +77,11 @@ def pixels(inputs: Sequence[ir.Value]) -> ir.Value:
 def is_mask(x: ir.Value) -> bool:
     """Return whether an encoder's input says which pixels are no padding, [N, K, H, W]."""
     return x.dtype is not None and x.shape is not None and len(x.shape) == 4 and "attention_mask" in (x.name or "")
+
+
+def is_grid(x: ir.Value) -> bool:
+    """Return whether an encoder's input says how many patches an image has along time, rows and columns, [N, 3]."""
+    return _is_integer(x) and x.shape is not None and len(x.shape) == 2 and "grid" in (x.name or "")
 
 
 def _is_integer(x: ir.Value) -> bool:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from onnxcam.decoders.files import DecoderFiles
+from onnxcam.decoders.view import EncoderView
 from onnxcam.errors import ModelError
 from onnxcam.metadata.subwords import Subwords
 from onnxcam.text import first_line, visible
@@ -22,8 +23,11 @@ _AROUND = {
     "idefics3": ("<fake_token_around_image><global-img>", "<fake_token_around_image>"),
     "smolvlm": ("<fake_token_around_image><global-img>", "<fake_token_around_image>"),
     "internvl": ("<img>", "</img>"),
+    "gemma3": ("\n\n<start_of_image>", "<end_of_image>\n\n"),
 }
 """By the type of the model: what its processor puts before and after the tokens of an image."""
+_TILED = ("idefics3", "smolvlm", "internvl")
+"""Types of models whose processor cuts images into tiles, and puts the whole after them."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class PromptReader:
             )
         return words
 
-    def tokens(self, words: str, count: int) -> list[int]:
+    def tokens(self, words: str, count: int, view: EncoderView) -> list[int]:
         """Return the tokens of the prompt *words*, with *count* of the image; ModelError for another number of them."""
         ids = self.subwords.encode(words)
         there = ids.count(self.image)
@@ -111,15 +115,32 @@ class PromptReader:
                 f"the prompt '{visible(words)}' has {there} tokens of the image, but the encoder gives {count} "
                 "embeddings; write <image> once"
             )
-        before, after = _AROUND.get(str(self.files.beside("config.json").get("model_type")), ("", ""))
-        own = [*self._plain(before, ids), *[self.image] * count, *self._plain(after, ids)]
+        first, *others = [list(self.subwords.split(text).ids) for text in self._between(view)]
         at = ids.index(self.image)
+        if first and first[-1:] == ids[at - 1 : at]:  # the prompt has them already
+            first, others[-1] = [], []
+        own = [*first, *(id for text in others for id in [*[self.image] * (count // len(others)), *text])]
         return [*ids[:at], *own, *ids[at + 1 :]]
 
-    def _plain(self, text: str, ids: list[int]) -> list[int]:
-        """Return the tokens of *text* around an image; none where the prompt *ids* has them already."""
-        found = list(self.subwords.split(text).ids) if text else []
-        return [] if any(id in ids for id in found) else found
+    def _between(self, view: EncoderView) -> list[str]:
+        """Return what stands before the tokens of the first tile, between those of two tiles, and after the last."""
+        kind = str(self.files.beside("config.json").get("model_type"))
+        before, after = _AROUND.get(kind, ("", ""))
+        if view.count == 1:
+            return [before, after]
+        if kind not in _TILED:
+            raise ModelError(
+                f"the tiles of model_type {kind!r} in config.json are not known, only those of {', '.join(_TILED)}; "
+                "leave out --tiles (tiles=)"
+            )
+        if kind == "internvl":
+            return [before, *[""] * (view.count - 1), after]
+        tiles = [
+            ("\n" if at and at % view.columns == 0 else "")
+            + f"{after}<row_{at // view.columns + 1}_col_{at % view.columns + 1}>"
+            for at in range(view.count - 1)
+        ]
+        return [*tiles, f"\n\n{before}", after]
 
     @property
     def _template(self) -> str:

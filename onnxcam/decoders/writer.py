@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from onnxcam.decoders.meeting import find_meeting, is_mask, pixels
+from onnxcam.decoders.meeting import find_meeting
+from onnxcam.decoders.positions import table
+from onnxcam.decoders.view import EncoderView
 from onnxcam.engine import Session
 from onnxcam.errors import ModelError
 from onnxcam.graph.io import load
@@ -22,29 +24,24 @@ _Arrays = dict[str, NDArray[Any]]
 
 
 class PartsWriter:
-    """The sessions of the parts in *files*. ModelError and EngineError as `onnxcam.decoders.load.join` raises them."""
+    """The sessions of the parts that *asked* names. ModelError and EngineError as `onnxcam.decoders.load.join`."""
 
-    def __init__(self, files: Mapping[str, str], provider: str) -> None:
-        models = {name: load(Path(path)) for name, path in files.items()}
-        self._meeting = find_meeting(models)
+    def __init__(self, asked: Prompting, provider: str) -> None:
+        models = {name: load(Path(path)) for name, path in asked.parts.items()}
+        self._asked, self._meeting = asked, find_meeting(models)
+        EncoderView.of(asked.view).apply(models["vision"])
         self._inputs = {name: list(model.graph.inputs) for name, model in models.items()}
         self._sessions = {name: Session(model, provider) for name, model in models.items()}
         self._past = [x for x in self._inputs["decoder"] if (x.name or "").startswith("past")]
 
-    def start(self, prompting: Prompting, tensor: NDArray[Any]) -> WrittenText:
+    def start(self, tensor: NDArray[Any]) -> WrittenText:
         """Return the text after the prompt and the image *tensor*, [1, C, H, W], which has no token yet."""
-        features = self._look(tensor)
-        embeds = self.embed(prompting.prompt)
-        embeds[0, np.equal(prompting.prompt, prompting.image)] = features.reshape(-1, features.shape[-1])
+        asked, name = self._asked, self._meeting.features
+        (image,) = self._inputs["vision"]
+        features = self._sessions["vision"].run({image.name or "": tensor}, [name])[name]
+        embeds = self.embed(asked.prompt)
+        embeds[0, np.equal(asked.prompt, asked.image)] = features.reshape(-1, features.shape[-1])
         return WrittenText(self, embeds)
-
-    def _look(self, tensor: NDArray[Any]) -> NDArray[Any]:
-        image = pixels(self._inputs["vision"])
-        feeds = {image.name or "": tensor if len(image.shape or ()) == 4 else tensor[:, None]}
-        for mask in filter(is_mask, self._inputs["vision"]):
-            feeds[mask.name or ""] = np.ones((1, 1, *tensor.shape[-2:]), _dtype(mask))
-        session = self._sessions["vision"]
-        return session.run(session.filled(feeds), [self._meeting.features])[self._meeting.features]
 
     def embed(self, ids: Sequence[int]) -> NDArray[Any]:
         """Return the embeddings of tokens, [1, L, H]."""
@@ -57,7 +54,7 @@ class PartsWriter:
         count, feeds = embeds.shape[1], _Arrays()
         known = {
             "attention_mask": np.ones((1, before + count)),
-            "position_ids": np.arange(before, before + count)[None],
+            "position_ids": self._positions(before + count)[:, None, before:],
             "cache_position": np.arange(before, before + count),
             "use_cache_branch": np.array([before > 0]),
             "num_logits_to_keep": np.array(1),
@@ -71,11 +68,18 @@ class PartsWriter:
             elif name not in known:
                 raise ModelError(f"the part 'decoder' has an input {name!r} {x.shape} of unknown meaning")
             else:
-                feeds[name] = np.broadcast_to(known[name], _shape(x, known[name])).astype(_dtype(x))
+                feeds[name] = known[name].astype(_dtype(x)).reshape(_shape(x, known[name]))
         found = self._sessions["decoder"].run(feeds)
         present = {x.name or "": next((y for y in _presents(x.name or "") if y in found), "") for x in self._past}
         kept = {name: found[y] for name, y in present.items() if y}
         return found[self._meeting.logits][:, -1], kept if len(kept) == len(self._past) else {}
+
+    def _positions(self, length: int) -> NDArray[Any]:
+        """Return the positions of *length* tokens, [1, L], or [3, L] where the decoder takes three axes."""
+        asked = self._asked
+        if any((x.name or "") == "position_ids" and len(x.shape or ()) == 3 for x in self._inputs["decoder"]):
+            return table([*asked.prompt, *[0] * (length - len(asked.prompt))], asked.image, asked.grid)
+        return np.arange(length)[None]
 
 
 class WrittenText:
@@ -114,6 +118,5 @@ def _empty(x: ir.Value) -> NDArray[Any]:
 
 
 def _shape(x: ir.Value, given: NDArray[Any]) -> tuple[int, ...]:
-    """Return the shape of *given*, with the axes that *x* has before: positions on three axes."""
-    rank = given.ndim if x.shape is None else len(x.shape)
-    return (*(n if isinstance(n, int) else 1 for n in list(x.shape or ())[: rank - given.ndim]), *given.shape)
+    """Return the shape of *given* without leading axes of length 1 that *x* has not, as positions of one row have."""
+    return given.shape if x.shape is None else given.shape[given.ndim - len(x.shape) :]

@@ -32,6 +32,8 @@ class Prompting:
         ends: The tokens that end a text.
         tokenizer: The file of the tokenizer.
         parts: The files of the parts by name; empty where they are not known.
+        view: How the encoder sees an image, as `onnxcam.decoders.view.EncoderView` writes it.
+        grid: Rows and columns of the tokens of the image; of all tiles, and the whole after them.
     """
 
     prompt: tuple[int, ...]
@@ -40,6 +42,8 @@ class Prompting:
     ends: tuple[int, ...]
     tokenizer: str
     parts: Mapping[str, str] = field(default_factory=dict)
+    view: Mapping[str, int] = field(default_factory=dict)
+    grid: tuple[int, int] = (1, 1)
 
     @classmethod
     def of(cls, metadata: Mapping[str, str]) -> Prompting | None:
@@ -54,8 +58,10 @@ class Prompting:
                 ids["ends"],
                 str(found["tokenizer"]),
                 dict(found["parts"]),
+                {name: int(number) for name, number in found["view"].items()},
+                (int(found["grid"][0]), int(found["grid"][1])),
             )
-        except (ValueError, TypeError, LookupError, RecursionError):
+        except (AttributeError, ValueError, TypeError, LookupError, RecursionError):
             return None
 
     def put(self, metadata: dict[str, str]) -> None:

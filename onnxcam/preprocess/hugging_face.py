@@ -65,6 +65,8 @@ def _geometry(config: Mapping[str, Any], tensor: TensorSpec) -> Fields:
     boxed = _letterbox(config, config["size"])
     if boxed is not None:
         return boxed
+    if _is(config, "Qwen"):
+        return {"resize": _of_patches(config, config["size"])} if is_open else {}
     fields = _resize(config, config["size"])
     if config.get("do_center_crop") and not _is(config, "Perceiver"):
         fields.setdefault("crop", read_size(config.get("crop_size") or config["size"]))
@@ -105,6 +107,8 @@ def _resize(config: Mapping[str, Any], size: Any) -> Fields:
         return {"resize": _by_share(config, read_size(size))}
     if isinstance(size, list):
         return {"resize": read_size(size)}
+    if _is(config, "Idefics3", "SmolVLM") and config.get("max_image_size"):  # of a tile, or of the whole alone
+        return {"resize": (int(config["max_image_size"]["longest_edge"]),) * 2}
     if isinstance(size, dict) and size.keys() == {"longest_edge"}:  # Pixtral, Idefics
         return {"resize": int(size["longest_edge"]), "longest": int(size["longest_edge"])}
     if isinstance(size, dict) and "shortest_edge" not in size:
@@ -119,6 +123,16 @@ def _resize(config: Mapping[str, Any], size: Any) -> Fields:
     fraction = 224 / 256 if _is(config, "Levit") else config.get("crop_pct") or 1
     longest = size.get("longest_edge") if isinstance(size, dict) and not crops else None
     return {"resize": int(short / fraction)} | ({} if longest is None else {"longest": int(longest)})
+
+
+def _of_patches(config: Mapping[str, Any], size: Mapping[str, Any]) -> tuple[int, int]:
+    """Return a square of whole blocks of patches: its area is near 448 × 448, and between the two of *size*."""
+    unit = int(config.get("patch_size") or 14) * int(config.get("merge_size") or 2)
+    least = size.get("shortest_edge") or config.get("min_pixels") or 0
+    most = size.get("longest_edge") or config.get("max_pixels") or 448**2
+    area = min(max(448**2, int(least)), int(most))
+    side = max(round(area**0.5 / unit), 1) * unit
+    return side, side
 
 
 def _by_share(config: Mapping[str, Any], size: tuple[int, int]) -> int | tuple[int, int]:

@@ -104,12 +104,12 @@ class Descriptions(Task):
     def _text(self, look: Look) -> WrittenText | _JoinedText:
         """Return a text without tokens: of the parts and their cache where they are there, else of the joined model."""
         if self.prompting.parts and all(paths.kind(path) == "file" for path in self.prompting.parts.values()):
-            return self._writer.start(self.prompting, look.feeds[look.image])
+            return self._writer.start(look.feeds[look.image])
         return _JoinedText(look)
 
     @cached_property
     def _writer(self) -> PartsWriter:
-        return PartsWriter(self.prompting.parts, "cpu")
+        return PartsWriter(self.prompting, "cpu")
 
     def _examples(self, kind: type[TargetKind]) -> tuple[str, ...]:
         return (_EXAMPLE, f"{_EXAMPLE} at=1") if kind is Text else super()._examples(kind)

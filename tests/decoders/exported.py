@@ -75,12 +75,15 @@ def llava(folder: Path) -> ExportedDecoder:
     for weight in network.parameters():  # random weights of usual size say nearly nothing of the image
         weight.data *= 3 if weight.ndim > 1 else 1
     write_tokenizer(folder)
-    write_parts(folder, network, torch.rand(1, 3, 32, 32))
+    write_parts(folder, network, _encoder(network), {"pixel_values": torch.rand(1, 3, 32, 32)})
     return ExportedDecoder(folder, network)
 
 
-def write_parts(folder: Path, network: Any, pixels: Any) -> None:
-    """Export the encoder, the table of embeddings and the decoder of *network* in the manner of transformers.js."""
+def write_parts(folder: Path, network: Any, encoder: Any, looks: dict[str, Any], axes: int = 2) -> None:
+    """Export *encoder*, which takes *looks*, the table of embeddings and the decoder of *network*, as transformers.js.
+
+    *axes* is the rank of the positions: 3 where the image has rows and columns.
+    """
     import torch
 
     from models.train_describer import Cached
@@ -88,7 +91,8 @@ def write_parts(folder: Path, network: Any, pixels: Any) -> None:
     cache = [f"{layer}.{kind}" for layer in range(LAYERS) for kind in ("key", "value")]
     past, present = [f"past_key_values.{x}" for x in cache], [f"present.{x}" for x in cache]
     open_axes = {x: {0: "batch", 1: "length"} for x in ("input_ids", "inputs_embeds", "position_ids", "logits")}
-    open_axes |= {"attention_mask": {0: "batch", 1: "total"}, "pixel_values": {0: "batch"}}
+    open_axes |= {"position_ids": {axes - 2: "batch", axes - 1: "length"}, "attention_mask": {0: "batch", 1: "total"}}
+    open_axes |= {x: {0: "batch", 1: "images"} if "pixel_attention_mask" in looks else {0: "batch"} for x in looks}
     open_axes |= {x: {0: "batch", 2: "past"} for x in past} | {x: {0: "batch", 2: "total"} for x in present}
 
     def export(module: Any, arguments: tuple[Any, ...], name: str, inputs: list[str], outputs: list[str]) -> None:
@@ -102,11 +106,13 @@ def write_parts(folder: Path, network: Any, pixels: Any) -> None:
 
     tokens = torch.ones(1, 5, dtype=torch.long)
     states = [torch.rand(1, GROUPS, 4, WIDTH // HEADS) for _ in past]
-    export(_encoder(network), (pixels,), "vision_encoder", ["pixel_values"], ["image_features"])
+    export(encoder, tuple(looks.values()), "vision_encoder", list(looks), ["image_features"])
     export(network.get_input_embeddings(), (tokens,), "embed_tokens", ["input_ids"], ["inputs_embeds"])
-    inputs = torch.rand(1, 5, WIDTH), torch.ones(1, 9, dtype=torch.long), torch.arange(4, 9)[None], *states
+    places = torch.arange(4, 9)[None] if axes == 2 else torch.arange(4, 9).expand(3, 1, 5).clone()
+    inputs = torch.rand(1, 5, WIDTH), torch.ones(1, 9, dtype=torch.long), places, *states
     names = ["inputs_embeds", "attention_mask", "position_ids", *past]
-    decoder = Cached(network.model.language_model, network.lm_head)
+    model = network.model
+    decoder = Cached(getattr(model, "language_model", None) or model.text_model, network.lm_head)
     export(decoder, inputs, "decoder_model_merged", names, ["logits", *present])
 
 

@@ -48,7 +48,7 @@ def test_unknown_part(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "words"),
     [
-        ("vision", "the part 'vision' is no encoder of images [N, C, H, W] or sets of images [N, K, C, H, W]"),
+        ("vision", "the part 'vision' is no encoder of images [N, C, H, W], sets of images [N, K, C, H, W] or patches"),
         ("embed", "the part 'embed' is not a table of embeddings, from tokens [N, L] to [N, L, H]"),
         ("decoder", "the part 'decoder' is not a decoder, from embeddings [N, L, H] to scores [N, L, V]"),
     ],
