@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import dependents
-from onnxcam.errors import OnnxcamError
+from onnxcam.errors import OnnxcamError, TargetError
 from onnxcam.media.volume import SCALINGS
 from onnxcam.metadata.reading import Part
 from onnxcam.metadata.reserved import load_bare, stamp_of
@@ -29,7 +29,7 @@ from onnxcam.targets.descriptions import Descriptions
 from onnxcam.targets.detection import Detections
 from onnxcam.text_towers import TextTower
 
-__all__ = ["TRIED", "ModelReport", "Row", "survey"]
+__all__ = ["TRIED", "ModelReport", "Row", "class_names", "survey"]
 
 Row = tuple[str, str, str]
 
@@ -78,6 +78,20 @@ class ModelReport:
     methods: dict[str, str] = field(default_factory=dict)
     reading: list[Part] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+
+def class_names(
+    path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None, task: str | None = None
+) -> list[str]:
+    """Return the names of the classes of the model at *path*; TargetError where they are not known.
+
+    *labels* is a file of names, *task* what the model does; None reads them from the file.
+    """
+    said = {} if task is None else {"task": task}
+    found = ModelDescription(path, "cpu", labels=labels, said=said).class_names
+    if not found:
+        raise TargetError(f"{path}: no names of classes are known; give them with --labels FILE, one a line")
+    return list(found)
 
 
 def survey(path: str | os.PathLike[str]) -> ModelReport:

@@ -73,7 +73,7 @@ def explanations(entries: Sequence[dict[str, Any]], folder: Path) -> None:
             path(entry["image"]),
             entry["words"],
             f"{entry['score']:.3f}",
-            "" if entry["probability"] is None else f"{entry['probability']:.1%}",
+            _probability(entry),
             "" if entry["box"] is None else ",".join(map(str, entry["box"])),
             path(entry["overlay"] or entry["raw"]),
         )
@@ -84,6 +84,12 @@ def explanations(entries: Sequence[dict[str, Any]], folder: Path) -> None:
         if entry["parts"] is not None:
             print_out(" ".join(f"{each['part']} {each['weight']:.2f}" for each in entry["parts"]))
     where(folder)
+
+
+def _probability(entry: dict[str, Any]) -> str:
+    """Return the probability in words, of a contrast those of both sides."""
+    found = [entry["probability"], entry.get("probability_against")]
+    return " against ".join(f"{one:.1%}" for one in found if one is not None)
 
 
 def shard(summary: ShardSummary, folder: Path, *, as_json: bool) -> None:
@@ -115,6 +121,11 @@ def where(folder: Path) -> None:
     if out.is_terminal:
         out.print()
         print_out(f"in {folder}{os.sep}")
+
+
+def next_step(command: str) -> None:
+    """Print to stderr a command that may come next."""
+    print_err(f"next: {command}", "dim")
 
 
 def notes(choice: Choice | None, entries: Sequence[dict[str, Any]]) -> None:

@@ -83,6 +83,7 @@ class Assembler:
             words=words,
             score=float(results[SCORE][0]),
             probability=probability,
+            probability_against=self._against(goal, results),
             layer=compiled.layer_name,
             method=self.method.id,
             outputs=outputs,
@@ -148,7 +149,9 @@ class Assembler:
     def _probability(self, goal: Goal, results: Arrays, index: int | None) -> tuple[float | None, list[str]]:
         """Return the probability of the target, None where its number is none; with a warning in that case."""
         found, names = goal.probability, self.network.probability_outputs
-        if found is None and index is not None and names is not None:
+        if index is None and goal.sides and names is not None:
+            found = self.network.group_probability(results, goal.sides[0])
+        elif found is None and index is not None and names is not None:
             known = self.network.probabilities(results, np.asarray([index]))
             if known is not None:
                 return float(known[0]), []
@@ -156,6 +159,11 @@ class Assembler:
         if found is None or not is_no_probability(found):
             return None if found is None else min(found, 1.0), []
         return None, [f"a score of {found:.4g} is above 1, so it is no probability"]
+
+    def _against(self, goal: Goal, results: Arrays) -> float | None:
+        """Return the probability of the classes on the other side of a contrast; None without one."""
+        known = len(goal.sides) > 1 and self.network.probability_outputs is not None
+        return self.network.group_probability(results, goal.sides[1]) if known else None
 
     def _warnings(
         self, picture: Any, request: ExplanationRequest, compiled: CompiledExplanation, index: int | None, flat: Array

@@ -111,7 +111,9 @@ class Explanation:
         label: The name of the class; None where it is not known.
         words: The target as text, which parses to the same target.
         score: The target's score before softmax or sigmoid.
-        probability: The target's probability; None where the model gives none.
+        probability: The target's probability; None where the model gives none. Of several classes it is the sum, or
+            the highest one where classes do not exclude each other; of a contrast it is that of the first side.
+        probability_against: The probability of the other side of a contrast; None for other targets.
         layer: The name of the layer; None for methods that use none.
         method: The method's id.
         outputs: The model's outputs for this image, by name.
@@ -143,6 +145,7 @@ class Explanation:
     signal: Signal | None = None
     clip: Clip | None = None
     features: NDArray[np.float32] | None = None
+    probability_against: float | None = None
     note: str = ""
     warnings: tuple[str, ...] = ()
     map_at: Callable[[tuple[int, ...]], NDArray[np.float32]] | None = field(default=None, repr=False)

@@ -212,6 +212,7 @@ class Folder(files.OutputFolder):
             "words": explanation.words,
             "score": explanation.score,
             "probability": explanation.probability,
+            "probability_against": explanation.probability_against,
             "method": explanation.method,
             "layer": explanation.layer,
             "map": paths.get("map"),

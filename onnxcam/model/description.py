@@ -45,7 +45,7 @@ from onnxcam.structure.place import Place
 from onnxcam.targets import Evidence, Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.evidence import OPEN_LENGTH, OPEN_SAMPLES
-from onnxcam.targets.scores import is_no_probability, real_scores
+from onnxcam.targets.scores import group_probability, is_no_probability, real_scores
 from onnxcam.text_towers import TextTower
 
 __all__ = ["ModelDescription"]
@@ -266,6 +266,12 @@ class ModelDescription:
         rows = zip(outputs[scores.output], classes, strict=True)
         found = [probability(scores, {scores.output: row}, int(index), self.multi_label) for row, index in rows]
         return None if None in found else np.asarray(found, np.float64)
+
+    def group_probability(self, outputs: Mapping[str, NDArray[Any]], classes: Sequence[int]) -> float | None:
+        """Return the probability that the first image has one of *classes*; None where the model gives none."""
+        if not isinstance(self.task, Classes):
+            return None
+        return group_probability(self.task.scores, outputs, classes, self.multi_label)
 
     def highest(self, outputs: Mapping[str, NDArray[Any]]) -> float | None:
         """Return the highest score of the first image where it is above 1 and the graph calls it a probability."""

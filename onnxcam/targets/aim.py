@@ -34,7 +34,9 @@ __all__ = [
     "DirectionAim",
     "ScoresAim",
     "WeightsAim",
+    "add_input",
     "emit_gradients",
+    "put_out",
 ]
 
 _TRANSPARENT = operators(Trait.COPIES | Trait.QUANTISES)  # no reshapes: axes are followed here
@@ -106,15 +108,15 @@ class ClassAim:
         if self.fixed is not None and isinstance(batch, int):
             wanted = op.const(np.full(batch, self.fixed))
         else:
-            wanted = _add_input(op.graph, self.input, [batch], ir.DataType.INT64)
-        scores = _put_out(op.graph, find_scores(op.graph, op, self.at))
+            wanted = add_input(op.graph, self.input, [batch], ir.DataType.INT64)
+        scores = put_out(op.graph, find_scores(op.graph, op, self.at))
         index, score = scores.select(op, wanted)
         return Aimed(scores.value, scores.seed(op, index), score, {CHOSEN: index}, scores)
 
     def emit_several(self, op: Emitter) -> Aimed:
         """Select M classes of one image, [M, …] each: the input is int64 [M], −r for the r-th highest score."""
-        wanted = _add_input(op.graph, self.input, [None], ir.DataType.INT64)
-        scores = _put_out(op.graph, find_scores(op.graph, op, self.at))
+        wanted = add_input(op.graph, self.input, [None], ir.DataType.INT64)
+        scores = put_out(op.graph, find_scores(op.graph, op, self.at))
         index = scores.ranked(op, wanted)
         score = op.Gather(op.Reshape(scores.real(op), [-1]), index, axis=0)
         return Aimed(scores.value, scores.seed(op, index), score, {CHOSEN: index}, scores)
@@ -134,8 +136,8 @@ class ScoresAim:
 
     def emit(self, op: Emitter, batch: Any) -> Aimed:
         """Multiply the scores of each image by its weights."""
-        scores = _put_out(op.graph, find_scores(op.graph, op, self.at))
-        weights = _add_input(op.graph, self.input, [batch, scores.classes], ir.DataType.FLOAT)
+        scores = put_out(op.graph, find_scores(op.graph, op, self.at))
+        weights = add_input(op.graph, self.input, [batch, scores.classes], ir.DataType.FLOAT)
         score = _weighted_sum(op, scores.real(op), weights)
         return Aimed(scores.value, scores.weighed(op, weights), score, {}, scores)
 
@@ -166,7 +168,7 @@ class WeightsAim:
         """Multiply the tensor of each image by its weights."""
         y = all_tensors(op.graph)[self.tensor]
         rest = [length for axis, length in enumerate(y.shape or ()) if axis != self.batch]
-        return self.weigh(op, _add_input(op.graph, self.input, [batch, *rest], ir.DataType.FLOAT))
+        return self.weigh(op, add_input(op.graph, self.input, [batch, *rest], ir.DataType.FLOAT))
 
     def weigh(self, op: Emitter, given: ir.Value) -> Aimed:
         """Multiply the tensor of each image by the weights *given* in the graph, float32 [N, …]."""
@@ -272,7 +274,7 @@ class DirectionAim:
 
     def emit(self, op: Emitter, batch: Any) -> Aimed:
         """Add the direction as an input."""
-        return self.point(op, _add_input(op.graph, self.input, [batch, self.length(op.graph)], ir.DataType.FLOAT))
+        return self.point(op, add_input(op.graph, self.input, [batch, self.length(op.graph)], ir.DataType.FLOAT))
 
     def length(self, graph: ir.Graph) -> Any:
         """Return the number D of an embedding."""
@@ -310,14 +312,15 @@ def _averaged(y: ir.Value) -> list[int]:
     return [2, 3] if len(lengths) == 4 and any(n != 1 for n in lengths[2:]) else []
 
 
-def _put_out(graph: ir.Graph, scores: Scores) -> Scores:
+def put_out(graph: ir.Graph, scores: Scores) -> Scores:
     """Make an output of the tensor with the scores, if it is none."""
     if all(y.name != scores.output for y in graph.outputs):
         graph.outputs.append(all_tensors(graph)[scores.output])
     return scores
 
 
-def _add_input(graph: ir.Graph, name: str, shape: Sequence[Any], dtype: ir.DataType) -> ir.Value:
+def add_input(graph: ir.Graph, name: str, shape: Sequence[Any], dtype: ir.DataType) -> ir.Value:
+    """Return a new input of *graph*."""
     value = ir.Value(name=name, shape=ir.Shape(shape), type=ir.TensorType(dtype))
     graph.inputs.append(value)
     return value

@@ -1,4 +1,4 @@
-"""Classification: one class, the difference of two, or the evidence against one."""
+"""Classification: one class or several, the difference of two, or the evidence against one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from onnxcam.metadata import labels as labelling
 from onnxcam.metadata.card import CLASSIFIERS
 from onnxcam.metadata.reading import Part
 from onnxcam.targets.aim import ClassAim, ScoresAim
+from onnxcam.targets.class_kinds import Against, Class, Contrast, Group, Side, Top
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Goal, Look
+from onnxcam.targets.group_aim import GroupAim
+from onnxcam.targets.groups import class_index, members, said
 from onnxcam.targets.heads import is_over_one_element
-from onnxcam.targets.kinds import Against, Class, Contrast, Top
 from onnxcam.targets.notation import Label
-from onnxcam.targets.notation import label as read_label
 from onnxcam.targets.registry import TargetKind, Task, resolves
 from onnxcam.targets.scores import TOP, Scores, ScoresAt, find_scores, real_scores
 from onnxcam.targets.vectors import SCORES, Vector, vectors
@@ -37,6 +38,7 @@ class Classes(Task):
     source: str = "shapes"
     taken: str = ""
     warnings: tuple[str, ...] = ()
+    multi_label: bool = False
     name: str = "a classifier"
     method = "gradcam"
     sees_centre = True
@@ -55,7 +57,8 @@ class Classes(Task):
         at = ScoresAt.of(best, pair=pair)
         scores = find_scores(evidence.graph, at=at)
         warnings = (_WRONG_AXIS,) if is_over_one_element(best.value) else _in_parts(best)
-        yield cls(scores, evidence.names.of(scores.classes), at, best.source, _said(best, found), warnings)
+        names, several = evidence.names.of(scores.classes), evidence.names.multi_label
+        yield cls(scores, names, at, best.source, _said(best, found), warnings, several)
 
     @property
     def aim(self) -> ClassAim:
@@ -73,6 +76,7 @@ class Classes(Task):
             Class: (str(one), names[one]) if names else (str(one),),
             Against: (f"not {one}",),
             Contrast: (f"{one}-{other}",) if one != other else (),
+            Group: (f"any:0-{min(one, 4)}",) if count > 2 else (),
         }
         return own[kind] if kind in own else super()._examples(kind)
 
@@ -94,34 +98,60 @@ class Classes(Task):
         count = min(target.count, self.scores.classes)
         return [replace(self.top(target, look), feed=np.asarray(TOP - rank)) for rank in range(count)]
 
+    @resolves(Group)
+    def group(self, target: Group, look: Look | None) -> Goal:
+        """The log-sum-exp of the scores of several classes."""
+        return self._sides([target], str(target), look)
+
     @resolves(Contrast)
     def contrast(self, target: Contrast, look: Look | None) -> Goal:
-        """The score of one class minus that of another."""
-        index, other = self._index(target.label, look), self._index(target.against, look)
-        if index == other:
-            raise TargetError(f"class {self.words(index)!r} is compared with itself; name two classes")
-        words = f"{self.words(index)}-{self.words(other)}"
-        return self._weighted({index: 1, other: -1}, words, index)
+        """The score of a class, or of several, minus that of another."""
+        words = "-".join(self._side_words(side, look) for side in (target.label, target.against))
+        return self._sides([target.label, target.against], words, look)
 
     @resolves(Against)
     def against(self, target: Against, look: Look | None) -> Goal:
-        """The negative score of one class."""
-        index = self._index(target.label, look)
-        return self._weighted({index: -1}, f"not {self.words(index)}", index)
+        """The negative score of a class, or of several."""
+        return self._sides([target.label], f"not {self._side_words(target.label, look)}", look, sign=-1)
 
     def goal(self, target: TargetKind, look: Look | None = None) -> Goal:
-        """Resolve *target*. Class, Against and Contrast of named classes, and Top, need no *look*."""
+        """Resolve *target*. Class, Group, Against and Contrast of named classes, and Top, need no *look*."""
         return self.resolvers[type(target)](self, target, look)
 
     def check(self, target: TargetKind) -> None:
         """Raise TargetError if *target* names a class that the model does not have."""
-        if isinstance(target, Class | Contrast | Against) and "top" not in vars(target).values():
+        if isinstance(target, Class | Group | Contrast | Against) and "top" not in vars(target).values():
             self.goal(target)
 
-    def _weighted(self, weights: Mapping[int, float], words: str, index: int) -> Goal:
+    def _sides(self, sides: Sequence[Side], words: str, look: Look | None, sign: int = 1) -> Goal:
+        """Return the goal of one side, times *sign*, or of the first minus the second."""
+        found = tuple(self._classes(side, look) for side in sides)
+        if len(found) > 1 and (both := set(found[0]) & set(found[1])):
+            named = self.words(min(both))
+            two = "two classes" if max(map(len, found)) == 1 else "groups that share none"
+            raise TargetError(f"class {named!r} is compared with itself; name {two}")
         feed = np.zeros(self.scores.classes, np.float32)
-        feed[list(weights)] = list(weights.values())
-        return Goal(ScoresAim(at=self.at), feed, words, index, self._label(index))
+        for classes, weight in zip(found, (sign, -sign), strict=False):
+            feed[list(classes)] = weight
+        several = any(isinstance(side, Group) for side in sides)
+        index = None if isinstance(sides[0], Group) else found[0][0]
+        return Goal(
+            (GroupAim if several else ScoresAim)(at=self.at),
+            feed,
+            words,
+            index,
+            None if index is None else self._label(index),
+            sides=found,
+            note=said(sides, found, self.words, exclusive=self.scores.are_exclusive(self.multi_label)),
+        )
+
+    def _classes(self, side: Side, look: Look | None) -> tuple[int, ...]:
+        if isinstance(side, Group):
+            return members(side, self.scores.classes, self.labels)
+        return (self._index(side, look),)
+
+    def _side_words(self, side: Side, look: Look | None) -> str:
+        return str(side) if isinstance(side, Group) else self.words(self._index(side, look))
 
     def ranked(self, look: Look) -> list[TargetKind]:
         """Return a target for each class, the highest score first."""
@@ -183,22 +213,3 @@ def _said(best: Vector, found: Sequence[Vector]) -> str:
     ranks = f", behind {' and '.join(map(repr, best.ranks))}" if best.ranks else ""
     also = f"; not {', '.join(others)} (scores_output names another)" if others else ""
     return f"{best.name!r}, {best.width} {kind}{ranks}{also}"
-
-
-def class_index(label: Label, classes: int, labels: Sequence[str] | None) -> int:
-    """Return the index of the class *label*; TargetError for an index out of range or an unknown name.
-
-    A number in words is the class of that name if there is one, else an index; ``#3`` is always an index.
-    """
-    if isinstance(label, str):
-        label = read_label(label, 0, label, labelling.places(labels or ()))
-    if isinstance(label, str):
-        if labels is None:
-            raise TargetError(
-                f"target {label!r} is a label, but the model's labels are not known; "
-                f"give a class index from 0 to {classes - 1}, or --labels FILE"
-            )
-        return labelling.index(label, labels)
-    if not 0 <= label < classes:
-        raise TargetError(f"class {label} is out of range: the model has {classes} classes, 0 to {classes - 1}")
-    return label

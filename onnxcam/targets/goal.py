@@ -68,6 +68,7 @@ class Goal:
     similarity: Similarity | None = None  # of a detection
     region: NDArray[np.bool_] | None = None  # [h, w], the region of a detection in the tensor's pixels
     inputs: Mapping[str, Array] = field(default_factory=dict)  # further inputs that the target sets, likewise
+    sides: tuple[tuple[int, ...], ...] = ()  # of a group or a contrast: the classes, and those against them
     note: str = ""  # what the default target resolved to, for the user
     warnings: tuple[str, ...] = ()  # what the user should know about this target
 

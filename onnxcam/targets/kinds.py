@@ -7,16 +7,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from onnxcam.metadata import labels as labelling
+from onnxcam.targets.class_kinds import Against, Class, Contrast, Group, Top
 from onnxcam.targets.detectors.coordinates import COORDINATES
 from onnxcam.targets.notation import (
-    INDEX,
     NUMBER,
     Corners,
     ImageSource,
     Label,
     corners,
-    count,
     fail,
     label,
     number,
@@ -32,6 +30,7 @@ __all__ = [
     "ClassRegion",
     "Contrast",
     "Detection",
+    "Group",
     "Keypoint",
     "Like",
     "MeanRegion",
@@ -42,65 +41,6 @@ __all__ = [
     "Top",
     "Word",
 ]
-
-
-@register_kind("top", help="the model's first choice; `top=5`: its first five, one map each", keys={"top": count})
-@dataclass(frozen=True)
-class Top(TargetKind):
-    """The model's first choice; a *count* above 1 asks for several targets."""
-
-    count: int = 1
-
-
-@register_kind("281", "a label", help="the score of a class, by index or name; `#281` is always an index")
-@dataclass(frozen=True)
-class Class(TargetKind):
-    """The score of a class."""
-
-    label: Label
-
-    def __str__(self) -> str:
-        return str(self.label)
-
-
-def _contrast(words: str, names: Collection[str]) -> Contrast | None:
-    """Read ``A-B``: two numbers, or two class names, which may contain hyphens."""
-    for place in (match.start() for match in re.finditer("-", words)):
-        pair = words[:place].strip(), words[place + 1 :].strip()
-        if all(_is_label(part, names) for part in pair):
-            return Contrast(label(words, 0, pair[0], names), label(words, place + 1, pair[1], names))
-    return None
-
-
-def _is_label(part: str, names: Collection[str]) -> bool:
-    return part.isdigit() or part == "top" or INDEX.fullmatch(part) is not None or labelling.folded(part) in names
-
-
-def _against(words: str, names: Collection[str]) -> Against | None:
-    return Against(label(words, 4, words[4:].strip(), names)) if words.startswith("not ") else None
-
-
-@register_kind("not 281", help="the negative score of a class: the evidence against it", read=_against)
-@dataclass(frozen=True)
-class Against(TargetKind):
-    """The negative score of a class."""
-
-    label: Label
-
-    def __str__(self) -> str:
-        return f"not {self.label}"
-
-
-@register_kind("281-285", help="the score of a class minus that of another", read=_contrast)
-@dataclass(frozen=True)
-class Contrast(TargetKind):
-    """The score of a class minus that of another."""
-
-    label: Label
-    against: Label
-
-    def __str__(self) -> str:
-        return f"{self.label}-{self.against}"
 
 
 _coordinate = one_of(*COORDINATES)

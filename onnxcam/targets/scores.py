@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,7 @@ __all__ = [
     "are_exclusive",
     "both_classes",
     "find_scores",
+    "group_probability",
     "integer_units",
     "is_no_probability",
     "missing_head",
@@ -317,3 +318,17 @@ def probability(scores: Scores, outputs: Mapping[str, np.ndarray], index: int, m
     """Return the probability of class *index* for one image, as `probabilities` does."""
     found = probabilities(scores, outputs[scores.output], multi_label)
     return None if found is None else float(found[index])
+
+
+def group_probability(
+    scores: Scores, outputs: Mapping[str, np.ndarray], classes: Sequence[int], multi_label: bool
+) -> float | None:
+    """Return the probability that one image has one of *classes*: their sum.
+
+    The highest of them where classes do not exclude each other. None as in `probabilities`.
+    """
+    found = probabilities(scores, outputs[scores.output][:1], multi_label)
+    if found is None:
+        return None
+    own = found[list(classes)]
+    return float(own.sum().clip(0, 1) if scores.are_exclusive(multi_label) else own.max())

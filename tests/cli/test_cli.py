@@ -30,6 +30,7 @@ ENTRY = {
     "target": dict,
     "score": float,
     "probability": float,
+    "probability_against": type(None),
     "method": str,
     "layer": str,
     "map": str,

@@ -52,7 +52,7 @@ def folder(onnxcam: Callable[..., Ran]) -> Path:
 
 
 def test_the_page(folder: Path, onnxcam: Callable[..., Ran]) -> None:
-    assert len(follow("targets.md", onnxcam)) == 14
+    assert len(follow("targets.md", onnxcam)) == 17
 
 
 def test_the_samples_are_of_one_scene() -> None:

@@ -1,0 +1,76 @@
+"""Which classes of a classifier a target means: an index, a name, or a group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from onnxcam.errors import TargetError
+from onnxcam.metadata import labels as labelling
+from onnxcam.metadata.class_words import classes_of, suggestion
+from onnxcam.targets.class_kinds import Group, Side
+from onnxcam.targets.notation import Label
+from onnxcam.targets.notation import label as read_label
+
+__all__ = ["class_index", "members", "said"]
+
+_SHOWN = 5
+"""The most classes of a group that are named."""
+
+
+def class_index(label: Label, classes: int, labels: Sequence[str] | None) -> int:
+    """Return the index of the class *label*; TargetError for an index out of range or an unknown name.
+
+    A number in words is the class of that name if there is one, else an index; ``#3`` is always an index.
+    """
+    if isinstance(label, str):
+        label = read_label(label, 0, label, labelling.places(labels or ()))
+    if isinstance(label, str):
+        return labelling.index(label, _known(label, classes, labels))
+    if not 0 <= label < classes:
+        raise TargetError(f"class {label} is out of range: the model has {classes} classes, 0 to {classes - 1}")
+    return label
+
+
+def members(group: Group, classes: int, labels: Sequence[str] | None) -> tuple[int, ...]:
+    """Return the indices of the classes of *group*, rising; TargetError for a word that finds none."""
+    found = set[int]()
+    for one in group.members:
+        found.update(_of_word(one, classes, labels) if isinstance(one, str) else [class_index(one, classes, labels)])
+    return tuple(sorted(found))
+
+
+def said(sides: Sequence[Side], found: Sequence[Sequence[int]], words: Callable[[int], str], *, exclusive: bool) -> str:
+    """Return which classes *found* the groups among *sides* hold, for the user; empty without a group.
+
+    Of classes that are not *exclusive* it adds what score and probability then mean.
+    """
+    pairs = zip(sides, found, strict=True)
+    groups = [_named(side, classes, words) for side, classes in pairs if isinstance(side, Group)]
+    return "; ".join([*groups, *([_SOFT_MAXIMUM] if groups and not exclusive else [])])
+
+
+_SOFT_MAXIMUM = (
+    "these classes do not exclude each other: the score of several is their soft maximum, the probability the highest"
+)
+
+
+def _named(group: Group, classes: Sequence[int], words: Callable[[int], str]) -> str:
+    some = ", ".join(map(words, classes[:_SHOWN])) + (", …" if len(classes) > _SHOWN else "")
+    return f"{group} is {len(classes)} {'class' if len(classes) == 1 else 'classes'}: {some}"
+
+
+def _of_word(word: str, classes: int, labels: Sequence[str] | None) -> Sequence[int]:
+    known = _known(word, classes, labels)
+    if found := classes_of(word, known):
+        return found
+    more = suggestion(word, known) or " `onnxcam labels MODEL WORD` looks for others."
+    raise TargetError(f"no class has the word {word!r}.{more}")
+
+
+def _known(label: str, classes: int, labels: Sequence[str] | None) -> Sequence[str]:
+    if labels is None:
+        raise TargetError(
+            f"target {label!r} is a label, but the model's labels are not known; "
+            f"give a class index from 0 to {classes - 1}, or --labels FILE"
+        )
+    return labels
