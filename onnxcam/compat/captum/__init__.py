@@ -1,0 +1,1 @@
+"""captum's attribution classes for ``.onnx`` files."""

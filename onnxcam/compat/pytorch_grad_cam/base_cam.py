@@ -1,0 +1,107 @@
+"""pytorch-grad-cam's call of a CAM, and its way to scale and join maps."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from itertools import product
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxcam.compat.arrays import as_array
+from onnxcam.compat.callable_model import CallableModel
+from onnxcam.compat.explainers import ExplainersOfMethod, layer_names, targets_of
+from onnxcam.graph.io import ModelLike
+from onnxcam.media.resample import resized
+from onnxcam.methods.augment import FACTORS
+
+__all__ = ["BaseCAM", "GuidedBackpropReLUModel", "scale_cam_image"]
+
+
+class BaseCAM:
+    """A CAM with pytorch-grad-cam's call, in a ``with`` block or without.
+
+    Args:
+        model: The file of the model, or a `CallableModel`.
+        target_layers: The names of layers; their maps are scaled to [0, 1] and averaged. None chooses one.
+        reshape_transform: Not needed, as the graph tells how tokens lie in the image; a function gives a warning.
+        base_method: The class on which FinerCAM and RefineCAM build.
+        batch_size: The samples in a run, of methods of many passes.
+    """
+
+    method: ClassVar[str]
+
+    def __init__(
+        self,
+        model: ModelLike | CallableModel,
+        target_layers: Sequence[str] | str | None = None,
+        reshape_transform: Callable[..., Any] | None = None,
+        base_method: type[BaseCAM] | None = None,
+        batch_size: int = 32,
+    ) -> None:
+        if reshape_transform is not None:
+            warnings.warn("reshape_transform is not used: the graph tells how tokens lie in the image", stacklevel=2)
+        self.target_layers, self.batch_size = layer_names(target_layers), batch_size
+        self._settings = {} if base_method is None else {"base": base_method.method}
+        self._explainers = ExplainersOfMethod(model, self.method)
+
+    def __call__(
+        self, input_tensor: Any, targets: Any = None, aug_smooth: bool = False, eigen_smooth: bool = False
+    ) -> NDArray[np.float32]:
+        """Return the maps float32 [N, H, W] in [0, 1], at the size of *input_tensor* [N, C, H, W]; volumes alike.
+
+        *targets* has one for each image; None is the model's top class. *aug_smooth* averages over mirrored, darker
+        and brighter inputs; *eigen_smooth* takes the principal component. Raises as `onnxcam.Explainer.attribute`.
+        """
+        x = as_array(input_tensor)
+        wishes = targets_of(targets, len(x))
+        if not aug_smooth:
+            return self._maps(x, wishes, eigen_smooth)
+        each = [
+            np.flip(self._maps(np.flip(x, -1) * factor, wishes, eigen_smooth), -1)
+            if mirrored
+            else self._maps(x * factor, wishes, eigen_smooth)
+            for mirrored, factor in product((False, True), map(x.dtype.type, FACTORS))
+        ]
+        return np.mean(each, axis=0, dtype=np.float32)
+
+    def _maps(self, x: NDArray[Any], targets: list[Any], eigen_smooth: bool) -> NDArray[np.float32]:
+        options = {"smooth": "eigen"} if eigen_smooth else {}
+        settings = {"batch_size": self.batch_size, **self._settings}
+        found = [
+            scale_cam_image(np.maximum(self._explainers(layer, settings, **options).attribute(x, targets), 0), x.shape)
+            for layer in self.target_layers
+        ]
+        return scale_cam_image(np.mean(found, axis=0))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Let every exception through."""
+
+
+def scale_cam_image(cam: NDArray[Any], shape: tuple[int, ...] | None = None) -> NDArray[np.float32]:
+    """Return each map of *cam* [N, *space] from 0 to 1, enlarged to the space of a tensor of *shape* [N, C, *space]."""
+    each = tuple(range(1, cam.ndim))
+    cam = cam - cam.min(axis=each, keepdims=True)
+    cam = cam / (1e-7 + cam.max(axis=each, keepdims=True))
+    return np.asarray(cam if shape is None else [resized(one, shape[2:]) for one in cam], np.float32)
+
+
+class GuidedBackpropReLUModel:
+    """Guided backpropagation with pytorch-grad-cam's call: ``GuidedBackpropReLUModel(model)(input_img, 281)``.
+
+    *device* is not used.
+    """
+
+    def __init__(self, model: ModelLike | CallableModel, device: Any = None) -> None:
+        self._explainers = ExplainersOfMethod(model, "guided-backprop")
+
+    def __call__(self, input_img: Any, target_category: Any = None) -> NDArray[np.float32]:
+        """Return the map of the first image, float32 [H, W, C], signed; None is the model's top class."""
+        x = as_array(input_img)[:1]
+        return np.moveaxis(self._explainers().attribute(x, targets_of(target_category, 1))[0], 0, -1)

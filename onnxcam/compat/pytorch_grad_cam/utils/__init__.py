@@ -1,0 +1,1 @@
+"""pytorch-grad-cam's targets and pictures."""

@@ -1,0 +1,50 @@
+"""pytorch-grad-cam's targets: functions that return onnxcam's, which are data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from onnxcam.errors import TargetError
+from onnxcam.targets.kinds import Against, Box, Class, ClassRegion
+
+__all__ = [
+    "BinaryClassifierOutputTarget",
+    "ClassifierOutputTarget",
+    "FasterRCNNBoxScoreTarget",
+    "RawScoresOutputTarget",
+    "SemanticSegmentationTarget",
+]
+
+
+def ClassifierOutputTarget(category: int) -> Class:
+    """Return the target of a class: its score before softmax."""
+    return Class(int(category))
+
+
+def BinaryClassifierOutputTarget(category: int) -> Class | Against:
+    """Return the target of a model with one score: the score for category 1, its negative for 0."""
+    return Class(0) if category == 1 else Against(0)
+
+
+def RawScoresOutputTarget() -> Class:
+    """Return the target of a model with one score."""
+    return Class(0)
+
+
+def SemanticSegmentationTarget(category: int, mask: Any) -> ClassRegion:
+    """Return the target of a class over *mask* [H, W]: its mean score there, where the peer takes the sum."""
+    return ClassRegion(int(category), (np.asarray(mask) > 0).astype(np.uint8) * 255)
+
+
+def FasterRCNNBoxScoreTarget(labels: Sequence[Any], bounding_boxes: Sequence[Any], iou_threshold: float = 0.5) -> Box:
+    """Return the target of one box x1, y1, x2, y2 with its label; TargetError for several.
+
+    *iou_threshold* is not used: the detection is the one that overlaps most.
+    """
+    if len(bounding_boxes) != 1 or len(labels) != 1:
+        raise TargetError(f"a map explains one box, not {len(bounding_boxes)}; make a target of each, with its label")
+    x1, y1, x2, y2 = map(float, np.asarray(bounding_boxes[0]).reshape(4))
+    return Box((x1, y1, x2, y2), labels[0] if isinstance(labels[0], str) else int(labels[0]))

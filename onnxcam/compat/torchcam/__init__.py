@@ -1,0 +1,1 @@
+"""torch-cam's extractors and overlay for ``.onnx`` files."""
