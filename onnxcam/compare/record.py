@@ -21,6 +21,7 @@ from onnxcam.compare.tasks.classification import ClassScores, class_target
 from onnxcam.compare.tasks.observation import Wanted
 from onnxcam.errors import ImageError, MetricError, OnnxcamError, OutputError, RecordingError, TargetError
 from onnxcam.graph.io import load
+from onnxcam.hub import local
 from onnxcam.metadata.reserved import stamp_of
 from onnxcam.methods.base import AUTO
 from onnxcam.preprocess import Spec
@@ -170,10 +171,10 @@ def open_model(
     settings: Mapping[str, Any],
 ) -> tuple[Recordable, dict[str, Any], list[str]]:
     """Open *model*; return it, the meaning of its scores if it is a classifier, and its list of warnings."""
-    if Path(model).suffix.lower() == ".tflite":
+    if local(model).suffix.lower() == ".tflite":
         from onnxcam.compare.tflite import TFLiteObserver
 
-        lite = TFLiteObserver(Path(model), method or "gradcam", layer, preprocess, labels, settings)
+        lite = TFLiteObserver(local(model), method or "gradcam", layer, preprocess, labels, settings)
         return lite, lite.meaning, lite.warnings
     stamp = baked(model)
     method, layer = method or stamp.get("method", AUTO), layer or stamp.get("layer")

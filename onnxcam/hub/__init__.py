@@ -4,6 +4,6 @@
 """
 
 from onnxcam.hub.address import HubAddress
-from onnxcam.hub.download import local, notes_of
+from onnxcam.hub.download import local, name_of, notes_of
 
-__all__ = ["HubAddress", "local", "notes_of"]
+__all__ = ["HubAddress", "local", "name_of", "notes_of"]

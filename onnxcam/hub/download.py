@@ -4,23 +4,40 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from onnxcam import wire
 from onnxcam.errors import ModelError, nearest
 from onnxcam.hub.address import HubAddress
+from onnxcam.hub.catalogue import public_model
 from onnxcam.hub.repository import HubFile, HubRepository
 from onnxcam.paths import PathLike
 
-__all__ = ["local", "notes_of"]
+__all__ = ["local", "name_of", "notes_of"]
 
 _FIRST = ("model.onnx", "vision_model.onnx")
 """Names of the model that is meant where a repository has several, the first before the others."""
 _SMALL = 1 << 25  # bytes
-_BESIDE = (".json", ".yaml", ".yml", ".txt", ".names", ".model")
+_BESIDE = (".json", ".yaml", ".yml", ".txt", ".names")
 """Kinds of small files that belong to a model: configuration, labels, tokenizers."""
 _SHOWN = 8
+
+
+@dataclass(frozen=True)
+class _Download:
+    """A model in the cache.
+
+    Attributes:
+        path: Its file.
+        address: Where it is from: with the file, and the commit where the hub was asked.
+        notes: What the user should know: which file was taken, and that only the cache was asked.
+    """
+
+    path: Path
+    address: HubAddress
+    notes: tuple[str, ...]
 
 
 def local(source: PathLike) -> Path:
@@ -35,18 +52,24 @@ def local(source: PathLike) -> Path:
         >>> local("hf://org/name:onnx/model.onnx@main")
     """
     address = HubAddress.of(source)
-    return Path(source) if address is None else _fetched(address)[0]
+    return Path(source) if address is None else _fetched(address).path
+
+
+def name_of(source: PathLike) -> str:
+    """Return *source* in words, for reports; an address with the file that was taken, and its commit."""
+    address = HubAddress.of(source)
+    return os.fspath(source) if address is None else str(_fetched(address).address)
 
 
 def notes_of(source: object) -> list[str]:
-    """Return what the user should know of the download: which file was taken, and that only the cache was asked."""
+    """Return what the user should know of the download of *source*; nothing where it is no address."""
     address = HubAddress.of(source) if isinstance(source, str | os.PathLike) else None
-    return [] if address is None else list(_fetched(address)[1])
+    return [] if address is None else list(_fetched(address).notes)
 
 
 @lru_cache(maxsize=32)
-def _fetched(address: HubAddress) -> tuple[Path, tuple[str, ...]]:
-    """Return the model's file and the notes; asked once in a process, so that a run sees one revision."""
+def _fetched(address: HubAddress) -> _Download:
+    """Return the model in the cache; asked once in a process, so that a run sees one revision."""
     repository = HubRepository(address)
     name, notes = _chosen(repository)
     path = repository.download(name)
@@ -56,7 +79,11 @@ def _fetched(address: HubAddress) -> tuple[Path, tuple[str, ...]]:
         repository.download(one)
     if repository.offline:
         notes.append(f"{address} is the copy in the cache: there is no connection to the hub")
-    return path, tuple(notes)
+    taken = HubAddress(address.repository, name, repository.commit)
+    known, said = public_model(taken), repository.files[name].sha256
+    if known is not None and known.sha256 is not None and said is not None and said != known.sha256:
+        notes.append(f"{address} is not the file of {known.source}: the SHA-256 differs (`onnxcam models --json`)")
+    return _Download(path, taken, tuple(notes))
 
 
 def _chosen(repository: HubRepository) -> tuple[str, list[str]]:

@@ -39,6 +39,7 @@ class HubRepository:
     Attributes:
         files: Its files by path; without a connection those that the cache holds.
         offline: Whether the cache alone is used.
+        commit: The commit; without a connection the revision of *address*.
 
     Raises:
         ModelError: huggingface_hub is not installed, there is no such repository or revision, the hub gives no access
@@ -49,19 +50,19 @@ class HubRepository:
         self.address = address
         self._hub = _library()
         self._errors = importlib.import_module("huggingface_hub.errors")
-        self.offline, self._commit = False, address.revision
+        self.offline, self.commit = False, address.revision
         try:
             with self._translated():
                 info = self._hub.HfApi().model_info(address.repository, revision=address.revision, files_metadata=True)
-            self._commit = info.sha
+            self.commit = info.sha
             self.files = {one.path: one for one in map(_file, info.siblings)}
-        except HubUnreachableError as error:
+        except _UnreachableError as error:
             self.offline = True
             self.files = self._kept(error)
 
     def download(self, path: str) -> Path:
         """Return the file *path* in the cache, downloaded and checked if it is not there. ModelError if that fails."""
-        kept = self._hub.try_to_load_from_cache(self.address.repository, path, revision=self._commit)
+        kept = self._hub.try_to_load_from_cache(self.address.repository, path, revision=self.commit)
         if isinstance(kept, str):  # a commit never changes
             return Path(kept)
         with self._translated(path):
@@ -84,7 +85,7 @@ class HubRepository:
             "run the command again"
         )
 
-    def _kept(self, error: HubUnreachableError) -> dict[str, HubFile]:
+    def _kept(self, error: _UnreachableError) -> dict[str, HubFile]:
         """Return the files of the copy in the cache; the *error* where there is none."""
         try:
             folder = Path(
@@ -101,7 +102,7 @@ class HubRepository:
 
     @contextmanager
     def _translated(self, path: str | None = None) -> Iterator[None]:
-        """Turn the exceptions of huggingface_hub into ModelError, and `HubUnreachableError` without a connection."""
+        """Turn the exceptions of huggingface_hub into ModelError, and `_UnreachableError` without a connection."""
         known, where = self._errors, self.address
         try:
             yield
@@ -118,7 +119,7 @@ class HubRepository:
                 "`hf auth login` or HF_TOKEN"
             ) from None
         except known.OfflineModeIsEnabled:
-            raise HubUnreachableError("HF_HUB_OFFLINE is set") from None
+            raise _UnreachableError("HF_HUB_OFFLINE is set") from None
         except known.LocalEntryNotFoundError:
             why = "and the hub cannot be reached" if not self.offline else "and there is no connection"
             raise ModelError(f"{where}: the cache has no '{path}', {why}; connect, and run the command again") from None
@@ -131,11 +132,11 @@ class HubRepository:
         except Exception as error:  # of the operating system, or of the library for HTTP, which versions differ in
             why = type(error).__name__
             if path is None:
-                raise HubUnreachableError(f"the hub cannot be reached ({why})") from None
+                raise _UnreachableError(f"the hub cannot be reached ({why})") from None
             raise ModelError(f"{where}: the download of '{path}' broke off ({why}); run the command again") from None
 
 
-class HubUnreachableError(OnnxcamError):
+class _UnreachableError(OnnxcamError):
     """The hub cannot be asked, so that the cache is; never leaves this module."""
 
 

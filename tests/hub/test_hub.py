@@ -15,7 +15,8 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.errors import ModelError
-from onnxcam.hub import HubAddress, local, notes_of
+from onnxcam.hub import HubAddress, local, name_of, notes_of
+from onnxcam.hub.catalogue import MODELS
 from onnxcam.hub.download import _fetched
 from tests.command import Ran
 from tests.hub.server import COMMIT, FakeHub
@@ -202,3 +203,27 @@ def test_an_address_with_a_fault_ends_a_command_with_one_line(hub: FakeHub, onnx
         "error: hf://org/nothing: no such repository, or a private one; check the name, and for a private one log in "
         "with `hf auth login` or HF_TOKEN\n"
     )
+
+
+def test_reports_name_the_file_and_the_commit(hub: FakeHub, tmp_path: Path) -> None:
+    hub.repositories["org/net"] = with_weights_beside(tmp_path)
+    assert name_of(Path("hf://org/net")) == f"hf://org/net:onnx/model.onnx@{COMMIT}"
+    assert name_of(Path("a") / "m.onnx") == str(Path("a") / "m.onnx")
+
+
+def test_the_list_of_public_models_downloads_nothing_and_knows_their_hash(
+    hub: FakeHub, onnxcam: Callable[..., Ran]
+) -> None:
+    ran = onnxcam("models", "--json")
+    entries = json.loads(ran.out)
+    assert len(onnxcam("models").out.splitlines()) == len(entries) == len(MODELS)
+    assert hub.asked == []
+    for one in entries:
+        address = HubAddress.of(one["address"])
+        assert address is not None
+        assert address.file is not None
+        assert one["address"] in one["recipe"]
+    known = HubAddress.of(MODELS[0].address)
+    assert known is not None
+    hub.repositories[known.repository] = {known.file or "": (ASSETS / "shapes.onnx").read_bytes()}
+    assert "the SHA-256 differs" in " ".join(notes_of(MODELS[0].address))
