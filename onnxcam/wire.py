@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import google.protobuf.message
 import onnx
 
 GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9  # field numbers in ModelProto, GraphProto, TensorProto
 METADATA = 14  # in ModelProto
+_EMBEDDED = 1 << 20  # bytes of a weight that is not read to know where others are
 _BYTES = 2  # the wire type of messages, strings and bytes
 _FIXED = {1: 8, 5: 4}  # wire types of fixed width
 
@@ -63,6 +64,34 @@ def metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     except (ValueError, google.protobuf.message.DecodeError):
         return {}
     return found
+
+
+def external_files(path: str | os.PathLike[str]) -> list[str]:
+    """Return the files, beside the model at *path*, in which it says that its weights are; none of another file."""
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            proto = onnx.ModelProto.FromString(light(data, "", _EMBEDDED))
+    except (ValueError, WireError, google.protobuf.message.DecodeError):
+        return []
+    return sorted(external_places(tensors_of(proto.graph)) - {""})
+
+
+def external_places(tensors: Iterable[onnx.TensorProto]) -> set[str]:
+    """Return the locations of the external data of *tensors*."""
+    return {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
+
+
+def tensors_of(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Yield the weights of *graph* and the tensors in attributes, those of subgraphs included."""
+    yield from graph.initializer
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        if attribute.HasField("t"):
+            yield attribute.t
+        if attribute.HasField("g"):
+            yield from tensors_of(attribute.g)
+        yield from attribute.tensors
+        for body in attribute.graphs:
+            yield from tensors_of(body)
 
 
 def _light_graph(data: mmap.mmap | bytes, begin: int, end: int, location: str, heavy: int) -> Iterator[bytes]:

@@ -59,6 +59,7 @@ def command(
         for each in lists:
             _print_support(each)
         return
+    from onnxcam.hub import name_of
     from onnxcam.inspection import survey
 
     found = survey(model)
@@ -66,7 +67,7 @@ def command(
         show.json(asdict(found))
         return
     say = show.print_out
-    say(f"{model}: opset {found.opset}, {found.nodes} nodes, made by {found.producer or 'unknown'}")
+    say(f"{name_of(model)}: opset {found.opset}, {found.nodes} nodes, made by {found.producer or 'unknown'}")
     if found.baked:
         say(f"baked by onnxcam: {found.baked}; the rest describes the model inside")
     show.table(

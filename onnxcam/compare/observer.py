@@ -26,6 +26,7 @@ from onnxcam.explainer.request import ExplanationRequest
 from onnxcam.explainer.runner import Runner
 from onnxcam.graph.io import ModelLike, load
 from onnxcam.graph.model_files import model_hash, weights_kind
+from onnxcam.hub import name_of
 from onnxcam.media import heatmap
 from onnxcam.media import image as pictures
 from onnxcam.media.frame import Frame
@@ -164,7 +165,7 @@ class Observer:
     @property
     def name(self) -> str:
         """Name for messages: the path of the model, if it has one."""
-        return os.fspath(self.model) if isinstance(self.model, str | os.PathLike) else "the model"
+        return name_of(self.model) if isinstance(self.model, str | os.PathLike) else "the model"
 
     @property
     def prediction(self) -> type[Prediction]:

@@ -22,6 +22,7 @@ from onnxcam.compare.tasks.embedding import EmbeddingPrediction
 from onnxcam.compare.tasks.observation import Wanted
 from onnxcam.errors import ImageError, MetricError, OnnxcamError, OutputError, RecordingError, TargetError
 from onnxcam.graph.io import load
+from onnxcam.hub import local
 from onnxcam.metadata.reserved import stamp_of
 from onnxcam.methods.base import AUTO
 from onnxcam.preprocess import Spec
@@ -177,7 +178,7 @@ def open_model(
     **texts: Any,
 ) -> tuple[Recordable, dict[str, Any], list[str]]:
     """Open *model*; return it, the meaning of its scores if it is a classifier, and its list of warnings."""
-    if Path(model).suffix.lower() == ".tflite":
+    if local(model).suffix.lower() == ".tflite":
         from onnxcam.compare.tflite import TFLiteObserver
 
         if any(texts.values()):
@@ -185,7 +186,7 @@ def open_model(
                 "a text compares with the embedding of an image, and .tflite files are read as classifiers; leave out "
                 "--text-model and --tokenizer (text_model=, tokenizer=)"
             )
-        lite = TFLiteObserver(Path(model), method or "gradcam", layer, preprocess, labels, settings)
+        lite = TFLiteObserver(local(model), method or "gradcam", layer, preprocess, labels, settings)
         return lite, lite.meaning, lite.warnings
     stamp = baked(model)
     method, layer = method or stamp.get("method", AUTO), layer or stamp.get("layer")

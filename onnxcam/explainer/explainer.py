@@ -23,6 +23,7 @@ from onnxcam.explainer.runner import Runner
 from onnxcam.explainer.tiled import TiledRunner
 from onnxcam.graph.cache import GraphCache
 from onnxcam.graph.io import ModelLike
+from onnxcam.hub import local
 from onnxcam.media.tiles import OVERLAP, Tiling
 from onnxcam.media.video import is_video
 from onnxcam.metadata.reading import Part
@@ -59,7 +60,8 @@ class Explainer(FixedArguments):
     they are the same object. A pickled one builds its session again where it is loaded.
 
     Args:
-        model: A path, the file's bytes, an `onnx.ModelProto` or an `onnx_ir.Model`.
+        model: A path, an address ``hf://org/name`` (docs/hub.md), the file's bytes, an `onnx.ModelProto` or an
+            `onnx_ir.Model`.
         method: The method's id, such as ``"gradcam"``; ``"auto"`` takes the task's default: Grad-CAM for classifiers,
             LayerCAM for one place of an output (a detection, a patch), refined LayerCAM for text, gradient × input for
             words. The attribute holds the id.
@@ -205,7 +207,7 @@ class Explainer(FixedArguments):
             return None
         if not isinstance(self.model, str | os.PathLike):
             raise ModelError("a cache keeps the graphs of model files; give the path of the model, or no cache")
-        return GraphCache(Path(self.cache), Path(self.model))
+        return GraphCache(Path(self.cache), local(self.model))
 
     def _said(self) -> dict[str, str]:
         """Return what the user says of the model in place of its card."""

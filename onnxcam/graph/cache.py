@@ -23,7 +23,8 @@ import onnx_ir as ir
 
 from onnxcam import __version__, files
 from onnxcam.errors import ModelError, OutputError
-from onnxcam.graph.io import parsed, read_light, tensors_of, to_bytes
+from onnxcam.graph.io import parsed, read_light, to_bytes
+from onnxcam.wire import tensors_of
 
 __all__ = ["ENTRIES", "GraphCache", "KeptGraph"]
 

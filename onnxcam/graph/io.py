@@ -21,7 +21,7 @@ import google.protobuf.message
 import onnx
 import onnx_ir as ir
 
-from onnxcam import __version__, files, paths
+from onnxcam import __version__, files, hub, paths
 from onnxcam.errors import ModelError
 from onnxcam.graph import limits
 from onnxcam.graph.class_names import write_class_names
@@ -43,7 +43,7 @@ from onnxcam.graph.weights import (
     weights,
 )
 from onnxcam.text import first_line
-from onnxcam.wire import WireError, light
+from onnxcam.wire import WireError, external_places, light, tensors_of
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model"
 T = TypeVar("T")
@@ -59,7 +59,8 @@ FUNCTIONS = 8  # the first IR version with model-local functions
 def load(source: ModelLike) -> ir.Model:
     """Return a checked model that the caller may edit; *source* is not changed.
 
-    *source* is a path, the file's bytes, an `onnx.ModelProto` or an `onnx_ir.Model`.
+    *source* is a path, an address ``hf://org/name`` (docs/hub.md), the file's bytes, an `onnx.ModelProto` or an
+    `onnx_ir.Model`.
 
     Raises:
         ModelError: the file is missing, not ONNX, truncated or invalid (such as cyclic), or its external data is
@@ -71,7 +72,7 @@ def load(source: ModelLike) -> ir.Model:
         return _opened(source, "the given ModelProto")
     if isinstance(source, bytes):
         return _opened(parsed(source, "the given bytes"), "the given bytes")
-    path = Path(source)
+    path = hub.local(source)
     return _opened(parsed(read_light(path), f"'{path}'"), f"'{path}'", path)
 
 
@@ -118,23 +119,9 @@ def files_of(source: ModelLike | None) -> list[Path]:
     """Return the file of a model and the files of its external data; nothing for a model in memory."""
     if not isinstance(source, str | os.PathLike):
         return []
-    path = Path(source)
-    tensors = list(tensors_of(parsed(read_light(path), f"'{path}'").graph))
-    places = {entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"}
+    path = hub.local(source)
+    places = external_places(tensors_of(parsed(read_light(path), f"'{path}'").graph))
     return [path, *(path.parent / place for place in sorted(places))]
-
-
-def tensors_of(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """Yield the weights of *graph* and the tensors in attributes, those of subgraphs included."""
-    yield from graph.initializer
-    for attribute in (attribute for node in graph.node for attribute in node.attribute):
-        if attribute.HasField("t"):
-            yield attribute.t
-        if attribute.HasField("g"):
-            yield from tensors_of(attribute.g)
-        yield from attribute.tensors
-        for body in attribute.graphs:
-            yield from tensors_of(body)
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from onnxcam.graph.io import ModelLike, to_bytes
 from onnxcam.graph.weights import is_beside, weights
+from onnxcam.hub import local
 
 __all__ = ["model_hash", "weights_kind"]
 
@@ -20,7 +21,7 @@ def model_hash(source: ModelLike, model: ir.Model) -> str:
     if not isinstance(source, str | os.PathLike):
         return hashlib.sha256(source if isinstance(source, bytes) else to_bytes(model)).hexdigest()
     beside = {str(x.const_value.path) for x in weights(model) if is_beside(x.const_value)}  # type: ignore[union-attr]
-    return _digest(Path(source), *map(Path, sorted(beside)))
+    return _digest(local(source), *map(Path, sorted(beside)))
 
 
 def _digest(*paths: Path) -> str:

@@ -12,6 +12,7 @@ from onnxcam.errors import MetricError
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.graph.io import ModelLike, load
 from onnxcam.graph.model_files import model_hash
+from onnxcam.hub import name_of
 from onnxcam.metrics.base import Case, Curve, Metric
 from onnxcam.metrics.dataset import Dataset, Item
 from onnxcam.metrics.lookup import choose, choose_methods, sort_settings
@@ -89,7 +90,7 @@ class EvaluationRun:
         network = Explainer(model, GRADIENT_FREE, target=target, **options)
         dataset = Dataset(network, known, target, tuple(images), batch_size, seed, strict, shard)
         found = Evaluation(
-            model=os.fspath(model) if isinstance(model, str | os.PathLike) else None,
+            model=name_of(model) if isinstance(model, str | os.PathLike) else None,
             preprocess=str(network.preprocessing),
             truth=None
             if known is None

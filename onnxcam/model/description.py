@@ -19,6 +19,7 @@ from onnxcam.engine import Session, time_limit
 from onnxcam.errors import ImageError, MethodError, ModelError, OnnxcamError, PreprocessError
 from onnxcam.graph.cache import GraphCache
 from onnxcam.graph.io import ModelLike, all_tensors, building
+from onnxcam.hub import local, notes_of
 from onnxcam.media import image as images
 from onnxcam.media.tiles import Tiling
 from onnxcam.metadata.labels import ClassNames
@@ -94,6 +95,9 @@ class ModelDescription:
     warnings: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
+        self.warnings += notes_of(self.model)
+        if isinstance(self.model, str | os.PathLike):
+            self.model = local(self.model)
         self._sessions: dict[tuple[str, ...], Session] = {}
         self._places = Places(self.probe_feeds, self._run)
         self.size = self.tiling.window if self.tiling is not None else self.size
@@ -108,7 +112,7 @@ class ModelDescription:
         graph = prepared.model.graph
         self.others = [value for value in graph.inputs if value is not prepared.image]
         self.outputs = [value.name or "" for value in graph.outputs]
-        path = Path(self.model) if isinstance(self.model, str | os.PathLike) else None
+        path = self.model if isinstance(self.model, Path) else None
         self._warn_of_equal_inputs()
         self.names = ClassNames(self.labels, path, dict(prepared.model.metadata_props), self.said)
         self.names.check()

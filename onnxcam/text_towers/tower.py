@@ -20,6 +20,7 @@ from onnxcam.errors import ModelError, TargetError
 from onnxcam.graph.io import ModelLike
 from onnxcam.graph.model_files import model_hash
 from onnxcam.graph.subgraph import prune
+from onnxcam.hub import local
 from onnxcam.metadata.reading import Part
 from onnxcam.metadata.reserved import load_bare
 from onnxcam.targets.goal import Reference
@@ -91,7 +92,7 @@ class TextTower:
         parts = TextParts.of(model.graph)
         if parts is None:
             return None
-        path = Path(source) if isinstance(source, str | os.PathLike) else None
+        path = local(source) if isinstance(source, str | os.PathLike) else None
         name = "the model" if path is None else path.name
         return cls(model, parts, name, path, tokenizer, provider, is_own)
 

@@ -16,6 +16,7 @@ from onnxcam import __version__, files
 from onnxcam.bake.bake import bake
 from onnxcam.errors import ModelError
 from onnxcam.graph.io import load
+from onnxcam.hub import local
 from onnxcam.media import heatmap
 from onnxcam.metadata.reserved import BAKED
 from onnxcam.web import runtime as webruntime
@@ -49,7 +50,7 @@ def build(
         OutputError: the folder cannot be written.
     """
     folder = Path(directory)
-    given = None if model is None else _baked(Path(model))
+    given = None if model is None else _baked(local(model))
     engine = webruntime.files(runtime)
     with files.StagedFolder(folder, INDEX, overwrite=overwrite) as new:
         _write(new.staging, _page())
