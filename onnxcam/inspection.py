@@ -18,6 +18,7 @@ from onnxcam.media.volume import SCALINGS
 from onnxcam.metadata.reading import Part
 from onnxcam.metadata.reserved import load_bare, stamp_of
 from onnxcam.methods import METHODS, Method, explanation_graph
+from onnxcam.methods.plugins import load_installed
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import choose_layer
 from onnxcam.model.invalid import explaining_invalid_models
@@ -195,6 +196,7 @@ def _inspect_input(found: ModelReport, description: ModelDescription, prepared: 
 
 def _inspect_methods(found: ModelReport, description: ModelDescription, prepared: PreparedModel) -> None:
     tasks = description.tasks
+    found.warnings += load_installed()
     found.task, aim = tasks[0].name, tasks[0].aim
     found.targets = [f"{task.name}: {task.examples}" for task in tasks]
     found.reading = description.reading
