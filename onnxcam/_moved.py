@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.abc
 import importlib.machinery
-import os
 import sys
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
+
+from onnxcam.errors import warn_caller
 
 PACKAGES = {"edge": "compare", "edge.report": "compare.report", "target": "targets"}
 MODULES = {
@@ -210,24 +210,7 @@ def renamed(module: str) -> Callable[[str], Any]:
 
 def warn(old: str, new: str) -> None:
     """Warn that *old* is *new* now, at the line outside onnxcam that uses *old*."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and _is_between(frame.f_code.co_filename):
-        frame = frame.f_back
-    message = f"{old} is {new} now; the old name goes with the next release"
-    scope = frame.f_globals
-    warnings.warn_explicit(
-        message,
-        DeprecationWarning,
-        frame.f_code.co_filename,
-        frame.f_lineno,
-        module=scope.get("__name__", "__main__"),
-        registry=scope.setdefault("__warningregistry__", {}),
-    )
-
-
-def _is_between(file: str) -> bool:
-    """Whether *file* is onnxcam's own or the import system's."""
-    return "importlib" in file or os.path.dirname(__file__) in file
+    warn_caller(f"{old} is {new} now; the old name goes with the next release", DeprecationWarning)
 
 
 def _package(name: str, new: ModuleType) -> ModuleType:

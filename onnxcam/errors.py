@@ -22,6 +22,8 @@
     ├── RuntimeFilesError      the runtime files of a page or a device are not available
     └── OutputError            results cannot be written
 
+`GuessWarning` is a warning: a part of the model's reading is a guess.
+
 Every message is one line that says what is wrong, where, and what to do. The command line prints it after ``error:``
 and exits with code 2, or 1 for an IncompleteError, which no input is to blame for. Exceptions of onnx, onnx_ir,
 onnxruntime and OpenCV are translated where these libraries are called; the user sees none of them.
@@ -30,6 +32,9 @@ onnxruntime and OpenCV are translated where these libraries are called; the user
 from __future__ import annotations
 
 import difflib
+import os
+import sys
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -38,6 +43,7 @@ __all__ = [
     "DiagnosisError",
     "EngineError",
     "GradientError",
+    "GuessWarning",
     "ImageError",
     "IncompleteError",
     "LayerError",
@@ -55,11 +61,16 @@ __all__ = [
     "TruthError",
     "call_registered",
     "nearest",
+    "warn_caller",
 ]
 
 
 class OnnxcamError(Exception):
     """The base class of onnxcam's exceptions."""
+
+
+class GuessWarning(UserWarning):
+    """The preprocessing is a guess; state it to be sure of the map."""
 
 
 class ModelError(OnnxcamError):
@@ -134,11 +145,35 @@ class OutputError(OnnxcamError):
     """Results cannot be written."""
 
 
-def nearest(word: str, known: Iterable[str], count: int = 3) -> str:
-    """Return `` Did you mean 'a' or 'b'?`` for the *known* names closest to *word*; an empty string for none."""
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn at the line outside onnxcam that led here."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_between(frame.f_code.co_filename):
+        frame = frame.f_back
+    scope = frame.f_globals
+    warnings.warn_explicit(
+        message,
+        category,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module=scope.get("__name__", "__main__"),
+        registry=scope.setdefault("__warningregistry__", {}),
+    )
+
+
+def _is_between(file: str) -> bool:
+    """Whether *file* is onnxcam's own or the import system's."""
+    return "importlib" in file or os.path.dirname(__file__) in file
+
+
+def nearest(word: str, known: Iterable[str], count: int = 3, cutoff: float = 0.5) -> str:
+    """Return `` Did you mean 'a' or 'b'?`` for the *known* names closest to *word*; an empty string for none.
+
+    *cutoff* is the least similarity, from 0 to 1.
+    """
     names = list(dict.fromkeys(known)) if word else []
     lowered = {name.lower(): name for name in reversed(names)}
-    close = difflib.get_close_matches(word.lower(), lowered, n=count, cutoff=0.5)
+    close = difflib.get_close_matches(word.lower(), lowered, n=count, cutoff=cutoff)
     close += [name for name in lowered if word.lower() in name and name not in close][: count - len(close)]
     if not close:
         return ""

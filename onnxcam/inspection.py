@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,24 +13,26 @@ import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import dependents
-from onnxcam.errors import OnnxcamError, TargetError
+from onnxcam.errors import LayerError, OnnxcamError, TargetError
 from onnxcam.media.volume import SCALINGS
 from onnxcam.metadata.reading import Part
 from onnxcam.metadata.reserved import load_bare, stamp_of
 from onnxcam.methods import METHODS, Method, explanation_graph
+from onnxcam.methods.plugins import load_installed
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import choose_layer
 from onnxcam.model.invalid import explaining_invalid_models
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.model.signal_modality import SCALINGS as SIGNAL_SCALINGS
 from onnxcam.structure.layer import Choice, Layer
+from onnxcam.structure.stages import named_layers
 from onnxcam.targets import Aim, Scores, Task
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.descriptions import Descriptions
 from onnxcam.targets.detection import Detections
 from onnxcam.text_towers import TextTower
 
-__all__ = ["TRIED", "ModelReport", "Row", "class_names", "survey"]
+__all__ = ["TRIED", "LayerRow", "ModelReport", "Row", "class_names", "every_layer", "survey"]
 
 Row = tuple[str, str, str]
 
@@ -78,6 +81,48 @@ class ModelReport:
     methods: dict[str, str] = field(default_factory=dict)
     reading: list[Part] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+
+def every_layer(path: str | os.PathLike[str]) -> list[LayerRow]:
+    """Return every layer of the model at *path* that can be named, from the image on.
+
+    The automatic choice is for the default target. OnnxcamError where the model has none.
+    """
+    with explaining_invalid_models(path):
+        description = ModelDescription(path, "cpu")
+        prepared, aim = description.open(), description.tasks[0].aim
+        if aim is None:
+            raise LayerError(f"{path}: {description.tasks[0].name} has no default target, so no layers are on its way")
+        feeds = description.probe_feeds() if _is_open(prepared.image) else None
+        chosen: Choice | None = None
+        with suppress(OnnxcamError):
+            chosen = choose_layer(prepared, aim, None, feeds)
+        graph, located = prepared.model.graph, () if chosen is None else (chosen.layer, *chosen.others)
+        return [
+            LayerRow(
+                one.stage,
+                one.names,
+                one.layer.tensor,
+                one.layer.size,
+                one.channels,
+                one.operator,
+                chosen is not None and one.layer.value is chosen.layer.value,
+            )
+            for one in named_layers(graph, prepared.image, aim.locate(graph), STANDARD, located)
+        ]
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """A layer that can be named: its stage, its names, its tensor, its size in words, and whether `auto` takes it."""
+
+    stage: int
+    names: tuple[str, ...]
+    tensor: str
+    grid: str
+    channels: str
+    operator: str
+    auto: bool
 
 
 def class_names(
@@ -151,6 +196,7 @@ def _inspect_input(found: ModelReport, description: ModelDescription, prepared: 
 
 def _inspect_methods(found: ModelReport, description: ModelDescription, prepared: PreparedModel) -> None:
     tasks = description.tasks
+    found.warnings += load_installed()
     found.task, aim = tasks[0].name, tasks[0].aim
     found.targets = [f"{task.name}: {task.examples}" for task in tasks]
     found.reading = description.reading

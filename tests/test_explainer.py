@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import warnings
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import onnx_ir as ir
 import pytest
 
 from onnxcam import Explainer, explain
-from onnxcam.errors import MethodError, ModelError
+from onnxcam.errors import GuessWarning, MethodError, ModelError
 from onnxcam.explainer.options import Options
 from onnxcam.graph.io import load
 from tests.networks import HAND_X, hand_model
@@ -154,3 +155,16 @@ def test_several_layers_are_a_list_or_words(several: Any) -> None:
     assert explainer.layer == ("a", "c")
     np.testing.assert_array_equal(explainer.attribute(HAND_X, 0), expected.attribute(HAND_X, 0))
     assert hash(explainer) == hash(explainer)
+
+
+def test_a_guess_of_the_preprocessing_is_said_once_in_python() -> None:
+    model = hand_model()
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    explainer = Explainer(model)
+    with pytest.warns(GuessWarning, match=r"the preprocessing is a guess \(.*\): state it \(preprocess=\)") as caught:
+        [explainer(np.zeros((2, 2, 3), np.uint8), target=1) for _ in range(2)]
+    assert [Path(one.filename).name for one in caught] == ["test_explainer.py"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Explainer(model, preprocess="raw")(np.zeros((2, 2, 3), np.uint8), target=1)

@@ -59,8 +59,8 @@ def test_add_a_rule(folder: Path) -> None:
 
 
 def test_add_a_method(folder: Path) -> None:
-    assert [len(out.splitlines()) for out in follow("add-a-method.md", folder)] == [1, 1]
-    assert len(list(folder.glob("out*/*.json"))) == 2
+    assert [len(out.splitlines()) for out in follow("add-a-method.md", folder)] == [1, 1, 1]
+    assert len(list(folder.glob("out*/*.json"))) == 3
 
 
 def test_add_a_metric(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from onnx import numpy_helper
 
 from onnxcam import Explainer
-from onnxcam.inspection import survey
+from onnxcam.graph.io import load
+from onnxcam.inspection import every_layer, survey
+from onnxcam.structure.names import find
 
 DETECTOR = """
 <ir_version: 8, opset_import: ["" : 17]>
@@ -53,3 +56,14 @@ def test_a_detector_of_open_size_has_layers_and_methods(detector: Path) -> None:
     assert explanation.layer in [name for name, _, _ in found.layers]
     assert found.methods["layercam"] == ""
     assert found.methods["gradcam"] == ""
+
+
+def test_every_layer_that_is_listed_can_be_named() -> None:
+    path = resources.files("onnxcam").joinpath("assets/shapes.onnx")
+    rows = every_layer(str(path))
+    assert [row.stage for row in rows] == sorted(row.stage for row in rows)
+    assert len({row.grid for row in rows}) == rows[-1].stage == 3
+    (auto,) = [row for row in rows if row.auto]
+    assert (auto.names[-1], auto.grid) == survey(str(path)).layers[0][::2]
+    graph = load(str(path)).graph
+    assert all(find(graph, name).name == row.tensor for row in rows for name in row.names)

@@ -28,6 +28,7 @@ from onnxcam.cli import (
     labels,
     merge,
     models,
+    modules,
     pack,
     process,
     record,
@@ -81,6 +82,17 @@ _COMMON: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "imports": (
+        Annotated[
+            list[str] | None,
+            typer.Option(
+                "--import",
+                help="Module or .py file to import first: your own methods, targets, rules or metrics; repeatable.",
+                show_default=False,
+            ),
+        ],
+        None,
+    ),
     "debug": (Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")], False),
 }
 
@@ -123,8 +135,8 @@ def _with_common(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def wrapped(**options: Any) -> Any:
-        for name in _COMMON:
-            options.pop(name)
+        common = {name: options.pop(name) for name in _COMMON}
+        modules.load(common["imports"])
         return command(**options)
 
     own = inspect_.signature(command, eval_str=True)

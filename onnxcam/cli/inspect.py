@@ -13,6 +13,7 @@ from onnxcam.cli import options
 
 if TYPE_CHECKING:
     from onnxcam.bake.providers import ProviderSupport
+    from onnxcam.inspection import LayerRow
 
 SHOWN = 3  # maximum node names per row
 
@@ -34,6 +35,13 @@ def command(
             show_default=False,
         ),
     ] = None,
+    layers: Annotated[
+        str,
+        typer.Option(
+            help="Layers to list: auto (the automatic choice and the runners-up), or all (only these: every layer that "
+            "--layer may name, stage by stage)."
+        ),
+    ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     overwrite: options.OverwriteOption = False,
 ) -> None:
@@ -59,9 +67,18 @@ def command(
         for each in lists:
             _print_support(each)
         return
+    if layers not in ("auto", "all"):
+        raise typer.BadParameter(f"--layers is auto or all, not {layers!r}")
     from onnxcam.hub import name_of
-    from onnxcam.inspection import survey
+    from onnxcam.inspection import every_layer, survey
 
+    if layers == "all":
+        rows = every_layer(model)
+        if as_json:
+            show.json([asdict(row) for row in rows])
+        else:
+            show.table(("# stage", "grid", "# channels", "layer", "tensor", "operator", ""), map(_layer, rows))
+        return
     found = survey(model)
     if as_json:
         show.json(asdict(found))
@@ -90,6 +107,11 @@ def command(
         show.table(("layer", "tensor", "size"), found.layers)
     say("\nmethods:")
     show.table(("id", "", ""), [(name, "yes" if not why else "no", why) for name, why in found.methods.items()])
+
+
+def _layer(row: LayerRow) -> tuple[str, ...]:
+    names = ", ".join(row.names)
+    return str(row.stage), row.grid, row.channels, names, row.tensor, row.operator, "auto" if row.auto else ""
 
 
 def _print_support(found: ProviderSupport) -> None:

@@ -60,6 +60,7 @@ class Assembler:
         GradientError where the gradient is zero everywhere.
         """
         (goal,), modality = request.goals, self.network.modality
+        self.network.warn_of_guess()
         index, label, words = self._target(goal, results)
         is_image = self.network.explained is self.network.image
         parts = None if is_image else self.network.parts(request.feeds(self.network))

@@ -91,6 +91,8 @@ class Runner:
                 here = whole if len(rows) == 1 else {name: value[place : place + 1] for name, value in whole.items()}
                 if isinstance(self.method, ProcedureMethod):
                     here = {**here, MAP: self._run_procedure(self.method, compiled, batch.of([place]), here)[None]}
+                else:
+                    self._require_rank(here[MAP][0], request.tensor.ndim - 1)
                 found[row] = compiled, {**here, MAP: here[MAP].astype(np.float32, copy=False)}
         return [found[row] for row in range(len(request))]
 
@@ -296,6 +298,19 @@ class Runner:
         raw = np.asarray(method.run(queries, **settings))
         self._require_shape(method, raw, request.tensor.shape[1:])
         return raw.astype(np.float32)
+
+    def _require_rank(self, raw: Array, picture: int) -> None:
+        """Raise MethodError unless the map *raw* of a graph has the axes of space, or those of the *picture*."""
+        layout = self.network.layout
+        if layout is None or self.network.explained is not self.network.image:
+            return
+        wanted = len(layout.space) if self.method.at_layer else picture
+        if raw.ndim != wanted:
+            words = "[N, *space]" if self.method.at_layer else "the shape of the input"
+            shape = f"[N, {', '.join(map(str, raw.shape))}]"
+            raise MethodError(
+                f"the map of {self.method.id} has the shape {shape}; it must have {wanted + 1} axes: {words}"
+            )
 
     def _require_shape(self, method: ProcedureMethod, raw: Array, picture: tuple[int, ...]) -> None:
         """Raise MethodError unless the map *raw* is [*space], or has the shape of the *picture* if not at a layer."""

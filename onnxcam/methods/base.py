@@ -7,6 +7,7 @@ its explanation graph gives what it needs of one pass: another method's map, the
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.errors import GradientError, MethodError, MissingRuleError, nearest
+from onnxcam.methods.plugins import load_installed
 
 __all__ = [
     "AUTO",
@@ -187,6 +189,7 @@ def method(
     """Enter the function below, which emits the map, into the registry as method *id*; see `GraphMethod`."""
 
     def enter(function: Emit) -> Emit:
+        _require_free(id, function)
         METHODS[id] = GraphMethod(
             id=id,
             summary=docstring_summary(function),
@@ -223,6 +226,7 @@ def procedure(
     """Enter the function below into the registry as method *id*; each pass emits *around*. See `ProcedureMethod`."""
 
     def enter(function: Run) -> Run:
+        _require_free(id, function)
         METHODS[id] = ProcedureMethod(
             id=id,
             summary=docstring_summary(function),
@@ -239,6 +243,28 @@ def procedure(
         return function
 
     return enter
+
+
+def _require_free(id: str, function: Callable[..., Any]) -> None:
+    """Raise MethodError where *id* is no id, or another function's; a cell of a notebook may run again."""
+    if not _ID.fullmatch(id) or id == AUTO:
+        raise MethodError(f"a method cannot be called {id!r}: an id has letters, digits and the signs - + . _ only")
+    known = METHODS.get(id)
+    if known is not None and not _origins(known.function) & _origins(function):
+        raise MethodError(
+            f"the method {id!r} of {function.__module__} has the id of one of {known.function.__module__}; "
+            "choose another id"
+        )
+
+
+def _origins(function: Callable[..., Any]) -> set[tuple[str, str]]:
+    """Return where *function* is defined: its module, and its file, which may run as a module of another name."""
+    code = getattr(function, "__code__", None)
+    places = [function.__module__, *([] if code is None else [code.co_filename])]
+    return {(place, function.__qualname__) for place in places}
+
+
+_ID = re.compile(r"[\w.+-]+")
 
 
 def _settings(function: Callable[..., Any]) -> dict[str, Any]:
@@ -260,8 +286,10 @@ def docstring_summary(function: Callable[..., Any]) -> str:
 
 def find_method(id: str) -> Method:
     """Return the method called *id*; MethodError, offering the nearest, where there is none."""
+    broken = load_installed() if id not in METHODS else ()
     if id not in METHODS:
-        raise MethodError(f"no method is called {id!r}; there are {', '.join(METHODS)}.{nearest(id, METHODS)}")
+        listed = f"there are {', '.join(METHODS)}.{nearest(id, METHODS)}"
+        raise MethodError(" ".join([f"no method is called {id!r}; {listed}", *broken]))
     return METHODS[id]
 
 

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from onnxcam import preprocess as preprocessing
 from onnxcam.engine import Session, time_limit
-from onnxcam.errors import ImageError, MethodError, ModelError, OnnxcamError, PreprocessError
+from onnxcam.errors import (
+    GuessWarning,
+    ImageError,
+    MethodError,
+    ModelError,
+    OnnxcamError,
+    PreprocessError,
+    warn_caller,
+)
 from onnxcam.graph.cache import GraphCache
 from onnxcam.graph.io import ModelLike, all_tensors, building
 from onnxcam.hub import local, notes_of
@@ -104,6 +112,7 @@ class ModelDescription:
         self._unused: PreparedModel | None = None  # the copy that was opened to be described
         self._measured: Measured = {}
         self._windows_differ = False  # whether it was said
+        self._is_guess_told = False
         self.text_tower: TextTower | None = None  # until the tasks are known
         self.stitched: StitchedOutput | None = None  # looks are at one window until the output is known
         prepared = self.open()
@@ -232,6 +241,12 @@ class ModelDescription:
             if not guess or guess in str(error):
                 raise
             raise type(error)(f"{error}; {guess}") from error
+
+    def warn_of_guess(self) -> None:
+        """Warn in Python, once, that the preprocessing is a guess, if it is."""
+        guess, self._is_guess_told = "" if self._is_guess_told else self.modality.guess, True
+        if guess:
+            warn_caller(guess.replace("--preprocess", "preprocess="), GuessWarning)
 
     @property
     def task(self) -> Task:

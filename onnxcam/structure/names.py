@@ -27,7 +27,8 @@ def find(graph: ir.Graph, name: str) -> ir.Value:
     modules, made = module_outputs(graph), [tensor for tensor in tensors if tensor not in graph.initializers]
     if name in modules:
         return modules[name]
-    raise LayerError(f"the model has no layer {name!r}.{nearest(name, [*modules, *made])}")
+    close = nearest(name, [*modules, *made], cutoff=0)
+    raise LayerError(f"the model has no layer {name!r}.{close} `onnxcam inspect MODEL --layers all` lists all")
 
 
 def module_outputs(graph: ir.Graph) -> dict[str, ir.Value]:

@@ -178,7 +178,7 @@ def test_label_without_labels(onnxcam: Run, tmp_path: Path, model: Path, picture
 
 
 def test_unknown_layer(onnxcam: Run, tmp_path: Path, model: Path, picture: Path) -> None:
-    says = ["the model has no layer 'logit'", "Did you mean 'logits'"]
+    says = ["the model has no layer 'logit'", "Did you mean 'logits'", "inspect MODEL --layers all"]
     refused(onnxcam, tmp_path, "explain", model, picture, "-l", "logit", says=says)
 
 

@@ -19,6 +19,7 @@ from tests.networks import HAND_X, hand_model
 def registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget the method after the test."""
     monkeypatch.setitem(METHODS, "mine", METHODS["gradcam"])
+    del METHODS["mine"]
 
 
 def refuse(says: str) -> None:
