@@ -87,11 +87,13 @@ def _flat(
     target: Aimed,
     settings: Mapping[str, Any] | None,
 ) -> ir.Value:
-    """Return the raw map, float32 [N, h, w]; for maps of the input's shape, the largest magnitude over channels."""
+    """Return the raw map, float32 [N, h, w]; channels of the input are reduced as in `Explanation.map`."""
     raw = graph_map(op, subject, method, layers, target, settings)
     flat, shape, layout = op.Cast(raw, to=int(ir.DataType.FLOAT)), raw.shape, _pictures(subject)
     if not method.at_layer:
-        flat = op.ReduceMax(op.Abs(flat), [layout.channel], keepdims=0)
+        axes = [layout.channel]
+        summed = method.sums_channels
+        flat = op.ReduceSum(flat, axes, keepdims=0) if summed else op.ReduceMax(op.Abs(flat), axes, keepdims=0)
         shape = ir.Shape([subject.batch, *layout.size(subject.image)])
     flat.shape = shape
     return flat

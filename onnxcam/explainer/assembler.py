@@ -145,7 +145,7 @@ class Assembler:
         if has_parts:
             channel = 1 if raw.ndim > 1 else None
             raw = raw if raw.ndim > 1 else np.abs(raw)
-        return raw, heatmap.flat(raw, channel, signed=self.signed)
+        return raw, heatmap.flat(raw, channel, summed=self.signed or self.method.sums_channels)
 
     def _probability(self, goal: Goal, results: Arrays, index: int | None) -> tuple[float | None, list[str]]:
         """Return the probability of the target, None where its number is none; with a warning in that case."""

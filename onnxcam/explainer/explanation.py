@@ -103,8 +103,8 @@ class Explanation:
     Attributes:
         image: The image, uint8 [H, W, 3] RGB, or the volume [D, H, W].
         map: float32 [H, W] in [0, 1], at the image's size: the positive part of the raw map (for gradient methods the
-            largest magnitude over the channels), divided by its maximum. With ``signed=True`` the raw map (the sum
-            over the channels) in [-1, 1].
+            largest magnitude over the channels, for lrp and lrp-gamma their sum), divided by its maximum. With
+            ``signed=True`` the raw map (the sum over the channels) in [-1, 1].
         raw: The method's map, not normalised: float32 [h, w] at the layer's size; for gradient methods signed, in the
             input's shape.
         target: The index of the explained class; None where the target is no class.

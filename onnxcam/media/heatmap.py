@@ -39,11 +39,11 @@ Colour: TypeAlias = tuple[int, int, int]
 COLORMAPS = ("jet", "turbo", "viridis", "inferno", "hot", "gray")
 
 
-def flat(raw: Map, channel: int | None, *, signed: bool = False) -> Map:
-    """Reduce the channels of *raw* to [h, w]: the largest |value|, or the sum if *signed*; no *channel*: *raw*."""
+def flat(raw: Map, channel: int | None, *, summed: bool = False) -> Map:
+    """Reduce the channels of *raw* to [h, w]: the largest |value|, or the sum if *summed*; no *channel*: *raw*."""
     if channel is None:
         return raw
-    return (raw.sum(axis=channel) if signed else np.abs(raw).max(axis=channel)).astype(np.float32)
+    return (raw.sum(axis=channel) if summed else np.abs(raw).max(axis=channel)).astype(np.float32)
 
 
 def normalize(raw: Map, *, signed: bool = False) -> Map:

@@ -69,6 +69,8 @@ class _MethodEntry:
     """The method applies to detectors only: it compares detections."""
     additive: bool = False
     """The map of a share of the score is that share of the map, so that the maps of the parts of a score add up."""
+    sums_channels: bool = False
+    """The map is the sum over the input's channels, as relevance is conserved; else their largest magnitude."""
     needs_words: bool = False
     """The method applies to vision-language decoders only: it explains words."""
     extra: str | None = None
@@ -183,6 +185,7 @@ def method(
     sensitivity: bool = False,
     needs_attention: bool = False,
     additive: bool = False,
+    sums_channels: bool = False,
     needs_words: bool = False,
     weights: Emit | None = None,
 ) -> Callable[[Emit], Emit]:
@@ -203,6 +206,7 @@ def method(
             sensitivity=sensitivity,
             needs_attention=needs_attention,
             additive=additive,
+            sums_channels=sums_channels,
             needs_words=needs_words,
             weights=weights,
         )

@@ -37,7 +37,7 @@ def _score_relevance(context: MapContext, rules: RuleSet) -> ir.Value:
     return propagated(context, op.Mul(dense(op, context.target.seed, value), value), context.image, rules)
 
 
-@method("lrp", at_layer=False, additive=True)
+@method("lrp", at_layer=False, additive=True, sums_channels=True)
 def lrp(context: MapContext) -> ir.Value:
     """R_x = Σ (x w)⁺ R_y / Σ (x w)⁺ at convolutions, LRP-ε at dense layers, R_y spread evenly at the first one.
 
@@ -65,7 +65,7 @@ def lrp_epsilon(context: MapContext) -> ir.Value:
     return _score_relevance(context, LRP_EPSILON)
 
 
-@method("lrp-gamma", at_layer=False, additive=True)
+@method("lrp-gamma", at_layer=False, additive=True, sums_channels=True)
 def lrp_gamma(context: MapContext) -> ir.Value:
     """R_x = Σ (x w + γ (x w)⁺) R_y / Σ (x w + γ (x w)⁺), γ = ¼, at convolutions; else as `lrp`.
 

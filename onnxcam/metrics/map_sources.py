@@ -56,8 +56,9 @@ class MapSource:
         return self.explainer is not None and find_method(self.id).sensitivity
 
     def flat(self, raw: Array) -> Array:
-        """Return *raw* as a map [h, w]; for maps of the input's shape, the largest magnitude over the channels."""
-        return heatmap.flat(raw, self.channel)
+        """Return *raw* as a map [h, w]; maps of the input's shape become that of `Explanation.map`."""
+        summed = self.explainer is not None and find_method(self.id).sums_channels
+        return heatmap.flat(raw, self.channel, summed=summed)
 
     def heat(self, raw: Array, size: tuple[int, ...]) -> Array:
         """Return *raw* as a map resized to the tensor's *size* (h, w)."""

@@ -13,6 +13,7 @@ from onnxcam.metadata.reading import Part
 from onnxcam.structure.layer import ancestors
 from onnxcam.targets.aim import DirectionAim
 from onnxcam.targets.evidence import Evidence
+from onnxcam.targets.fit import fit
 from onnxcam.targets.goal import Array, Goal, Look, Reference
 from onnxcam.targets.graph_outputs import function_before, length, numeric_outputs
 from onnxcam.targets.kinds import Like, Top
@@ -90,15 +91,18 @@ class Embedding(Task):
         words = " ".join(f"{key}={quoted(given[key])}" for key in found)
         texts = next((one.inputs for one in found.values() if one.inputs), {})
         inputs = {**self._blank(look), **texts}
-        return Goal(
-            self.aim, np.asarray(direction, np.float32), words, inputs=inputs, note=self._note(list(found.items()))
-        )
+        cosines, warnings = ("", ()) if look.frame is None else fit(self._unit(look), found, look)
+        note = self._note(list(found.items()), cosines)
+        return Goal(self.aim, np.asarray(direction, np.float32), words, inputs=inputs, note=note, warnings=warnings)
 
-    def _note(self, found: Sequence[tuple[str, Reference]]) -> str:
-        """Return what the image is compared with, and how; empty for images."""
+    def _note(self, found: Sequence[tuple[str, Reference]], cosines: str) -> str:
+        """Return what the image is compared with, how, and the *cosines*; empty for images."""
         told = ", ".join(f"{key} {one.note}" for key, one in found if one.note)
         how = "; ".join(dict.fromkeys(one.how for _, one in found if one.how))
-        return f"{told}; {how + '; ' if how else ''}cosine with {self.output!r}, all of length 1" if told else ""
+        if not told:
+            return ""
+        end = f": {cosines}" if cosines else ""
+        return f"{told}; {how + '; ' if how else ''}cosine with {self.output!r}, all of length 1{end}"
 
     def _reference(self, key: str, source: ImageSource, look: Look) -> Reference:
         """Return what the image is compared with: a vector, a text, or another image."""

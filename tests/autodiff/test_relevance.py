@@ -15,6 +15,7 @@ from onnxcam.engine import Session
 from onnxcam.errors import MethodError
 from onnxcam.graph.io import load
 from tests.autodiff.relevance_networks import BODIES, X, network
+from tests.bake.baked import SHAPES
 
 SETS = (LRP, LRP_EPSILON, LRP_GAMMA, EXCITATION)
 
@@ -38,6 +39,15 @@ def test_epsilon_is_the_input_times_the_gradient_where_all_is_piecewise_linear(b
     gradient = Explainer(model, method="gradient").attribute(X, target=0)
     raw = Explainer(model, method="lrp-epsilon").attribute(X, target=0)
     np.testing.assert_allclose(raw, X * gradient, rtol=1e-2, atol=1e-4 * float(np.abs(raw).max()))
+
+
+@pytest.mark.parametrize(("method", "summed"), [("lrp", True), ("lrp-gamma", True), ("lrp-epsilon", False)])
+def test_channels_are_summed_where_relevance_is_what_is_shown(method: str, summed: bool) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
+    found = Explainer(SHAPES, method=method)(image, "star")
+    assert found.raw.shape == (3, 96, 96)
+    flat = np.maximum(found.raw.sum(0), 0) if summed else np.abs(found.raw).max(0)
+    np.testing.assert_allclose(found.map, flat / flat.max(), atol=1e-5)
 
 
 @pytest.mark.parametrize("method", ["lrp", "lrp-epsilon", "lrp-gamma"])

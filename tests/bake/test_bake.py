@@ -21,6 +21,11 @@ from tests.precision import network as half
 from tests.quantized import qdq
 
 
+def flat(method: str, raw: np.ndarray) -> np.ndarray:
+    entry = METHODS[method]
+    return heatmap.flat(raw, None if entry.at_layer else 0, summed=entry.sums_channels)
+
+
 @pytest.mark.parametrize(
     "method",
     [id for id, each in METHODS.items() if each.in_graph and not (each.needs_attention or each.needs_words)],
@@ -30,9 +35,9 @@ def test_the_map_is_that_of_python(method: str, tmp_path: Path) -> None:
     (cpu,) = inspect(made.path, named("cpu"))
     assert not cpu.lacks
     raw = Explainer(SHAPES, method=method).attribute(tensor(2), target="star")
-    flat = [heatmap.normalize(heatmap.flat(one, None if METHODS[method].at_layer else 0)) for one in raw]
+    maps = [heatmap.normalize(flat(method, one)) for one in raw]
     (found,) = session(made.path).run(["heatmap"], {"image": tensor(2)})
-    np.testing.assert_allclose(found, np.stack(flat), atol=1e-4)
+    np.testing.assert_allclose(found, np.stack(maps), atol=1e-4)
 
 
 def test_the_models_own_outputs_stay_bit_for_bit(tmp_path: Path) -> None:
@@ -54,10 +59,10 @@ def test_of_half_precision(method: str, tmp_path: Path) -> None:
     model, x = half("float16"), np.random.default_rng(0).uniform(0, 1, (1, 3, 8, 8)).astype(np.float16)
     made = bake(model, tmp_path / "b.onnx", method, target=1, map_size="layer")
     raw = Explainer(model, method=method).attribute(x, target=1)[0]
-    flat = heatmap.flat(raw, None if METHODS[method].at_layer else 0)
+    shown = flat(method, raw)
     (found,) = session(made.path).run(["heatmap"], {"x": x})
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found[0], heatmap.normalize(flat), atol=1e-4)
+    np.testing.assert_allclose(found[0], heatmap.normalize(shown), atol=1e-4)
 
 
 def test_pictures_in_pictures_out(tmp_path: Path) -> None:
@@ -116,6 +121,6 @@ def test_the_raw_map_and_its_class_are_outputs_where_asked(method: str, tmp_path
     assert list(found) == ["heatmap", "onnxcam.map", "onnxcam.class.chosen"]
     explainer = Explainer(SHAPES, method=method)
     raw = explainer.attribute(tensor(2))
-    flat = [heatmap.flat(one, None if METHODS[method].at_layer else 0) for one in raw]
-    np.testing.assert_allclose(found["onnxcam.map"], np.stack(flat), atol=1e-4 * np.abs(raw).max())
+    maps = [flat(method, one) for one in raw]
+    np.testing.assert_allclose(found["onnxcam.map"], np.stack(maps), atol=1e-4 * np.abs(raw).max())
     np.testing.assert_array_equal(found["onnxcam.class.chosen"], explainer.classes(tensor(2)))

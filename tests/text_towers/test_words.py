@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import onnx
 import pytest
 
 import onnxcam
+from models.family import HELD_OUT
+from models.tasks import task
 from onnxcam import Explainer
 from onnxcam.errors import TargetError
 from onnxcam.media import image
+from onnxcam.targets.kinds import Like
 from onnxcam.testing import run
 from tests.text_towers.towers import (
     END,
@@ -27,6 +31,8 @@ from tests.text_towers.towers import (
     unit,
     words,
 )
+
+MODELS = Path(__file__).parents[2] / "models"
 
 SENTENCE = [START, 4, 5, 7, END]  # a red star
 OTHER = [START, 4, 6, 8, END]  # a blue ring
@@ -82,7 +88,8 @@ def test_it_is_told_what_was_compared_and_how(towers: Path) -> None:
     assert found.words == 'like="a red star"'
     assert found.note == (
         "like 'a red star' (5 tokens: <start> a red star <end>); tokenizer.json, padded to 8 by the id 0, and "
-        "'text_embeds' of text.onnx; cosine with 'image_embeds', all of length 1"
+        f"'text_embeds' of text.onnx; cosine with 'image_embeds', all of length 1: {found.score:.3f}, "
+        "and -0.956 with that of 'something'"
     )
     again = explainer(towers)(found.image, found.words)
     assert again.score == found.score
@@ -107,7 +114,26 @@ def test_a_vector_is_as_good_as_its_text(towers: Path, shape: tuple[int, ...]) -
     np.testing.assert_array_equal(without.attribute(x, f"like={towers / 'star.npy'}"), by_vector)
     found = without(RNG.integers(0, 255, (8, 8, 3)).astype(np.uint8), f"like={towers / 'star.npy'}")
     assert found.note.endswith("star.npy: a vector of 4 numbers, brought to length 1; cosine with 'image_embeds', "
-                               "all of length 1")  # fmt: skip
+                               f"all of length 1: {found.score:.3f}")  # fmt: skip
+
+
+def test_a_picture_that_does_not_fit_is_pointed_out() -> None:
+    own = Explainer(MODELS / "clip_image.onnx", text_model=MODELS / "clip_text.onnx")
+    star = next(sample for sample in task("clip_image").samples(HELD_OUT, 9) if " unlike=" not in sample.target)
+    fits = own(star.feeds["image"], star.target)
+    assert re.search(r"all of length 1: 0\.\d{3}, and -?0\.\d{3} with that of 'something'$", fits.note)
+    assert not fits.warnings
+    texts = [f'like="a {colour} cross"' for colour in ("black", "teal", "pink")]
+    worst = min((own(star.feeds["image"], text) for text in texts), key=lambda found: found.score)
+    (said,) = worst.warnings
+    assert re.match(
+        r"the cosine with the text, \S+, is lower than that with 'something', \S+: the picture may not", said
+    )
+    (said,) = own(star.feeds["image"], f"{worst.words} un{star.target}").warnings
+    assert said.startswith("the picture is nearer to what stands behind unlike (cosine 0.")
+    unit = fits.outputs["image_embeds"][0]
+    (said,) = own(star.feeds["image"], Like(-unit)).warnings
+    assert said.startswith("the cosine is negative (-1.000): both are unlike")
 
 
 def test_a_file_of_two_towers(tmp_path: Path) -> None:
