@@ -83,9 +83,8 @@ def check_widths(parts: JoinedParts, width: int) -> None:
     """Raise ModelError where the embeddings of the parts differ in their number of channels."""
     name = parts.hidden if parts.embeds is None else parts.embeds
     taken = next(x for x in parts.models["decoder"].graph.inputs if x.name == name)
-    widths = {"vision": width, "decoder": _width(taken)}
-    if parts.embeds is not None:
-        widths["embed"] = _width(parts.models["embed"].graph.outputs[0])
+    embed = {} if parts.embeds is None else {"embed": _width(parts.models["embed"].graph.outputs[0])}
+    widths = {"vision": width, **embed, "decoder": _width(taken)}
     known = {name: width for name, width in widths.items() if width is not None}
     if len(set(known.values())) > 1:
         listed = ", ".join(f"{name!r} {width}" for name, width in known.items())

@@ -72,6 +72,16 @@ class Prompting:
         metadata[_KEY] = json.dumps(asdict(self), ensure_ascii=False)
 
     @property
+    def has_tiles(self) -> bool:
+        """Whether the encoder sees the image in tiles, beside the whole."""
+        return self.view.get("rows", 1) * self.view.get("columns", 1) > 1
+
+    @property
+    def is_crossed(self) -> bool:
+        """Whether the decoder reads the image by cross-attention, by itself or behind an encoder of the prompt."""
+        return self.image < 0 or bool(self.start)
+
+    @property
     def inputs(self) -> dict[str, NDArray[Any]]:
         """Return the values of the inputs for no text but one token that ends it, [1, …] each."""
         end = self.ends[0] if self.ends else 0
