@@ -13,16 +13,10 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.metadata.prompting import Prompting
 
-__all__ = ["DecoderFeeds", "feed"]
+__all__ = ["DecoderFeeds"]
 
 _CACHE = "past"
 """How the names of the inputs of a cache begin: ``past_key_values.0.key``, ``past_conv.0``."""
-
-
-def feed(op: Emitter, x: ir.Value, made: ir.Value) -> None:
-    """Put *made*, which *op* emitted, in the place of the input *x* of a part."""
-    x.replace_all_uses_with(made)
-    op.place([made])
 
 
 @dataclass(frozen=True)
@@ -33,31 +27,33 @@ class DecoderFeeds:
         op: Emits them.
         ids: All tokens.
         text: The tokens of the text.
-        place: The decoder's input of embeddings.
-        embeds: What it takes, [N, L, H].
+        given: What some inputs take, by their names: embeddings of the tokens, states of an encoder [N, K, H].
         asked: The prompt.
+        hidden: The states among *given*, which the decoder reads by cross-attention; None where it does not.
     """
 
     op: Emitter
     ids: ir.Value
     text: ir.Value
-    place: ir.Value
-    embeds: ir.Value
+    given: Mapping[str, ir.Value]
     asked: Prompting
+    hidden: ir.Value | None = None
 
     def fill(self, inputs: Sequence[ir.Value]) -> None:
         """Feed all *inputs*; ModelError for one of unknown meaning."""
-        for value in inputs:
-            feed(self.op, value, self._value(value))
+        made = [self._value(x) for x in inputs]
+        for x, value in zip(inputs, made, strict=True):
+            x.replace_all_uses_with(value)
+        self.op.place(made)
 
     def _value(self, x: ir.Value) -> ir.Value:
-        if x is self.place:
-            return self.op.Cast(self.embeds, to=int(x.dtype or ir.DataType.FLOAT))
         name = _name(x)
+        if name in self.given:
+            return self.op.Cast(self.given[name], to=int(x.dtype or ir.DataType.FLOAT))
         if name.startswith(_CACHE):
             return self._empty(x)
         if name not in self._known:
-            raise _unknown("decoder", x, f"{', '.join(self._known)} and {_CACHE}…")
+            raise _unknown(x, f"{', '.join(self._known)} and {_CACHE}…")
         return self.op.Cast(self._known[name](x), to=int(x.dtype or ir.DataType.INT64))
 
     @property
@@ -65,12 +61,17 @@ class DecoderFeeds:
         return {
             "attention_mask": lambda x: self.op.Expand(1, self.op.Shape(self.ids)),
             "position_ids": self._positions,
+            "encoder_attention_mask": lambda x: self._seen(),
             "cache_position": lambda x: self._range(),
             "input_ids": lambda x: self.ids,
             "use_cache_branch": lambda x: self.op.const(np.zeros(_shape(x), np.bool_)),
             "num_logits_to_keep": lambda x: self._kept(x),
             "logits_to_keep": lambda x: self._kept(x),
         }
+
+    def _seen(self) -> ir.Value:
+        hidden = self.ids if self.hidden is None else self.hidden
+        return self.op.Expand(1, self.op.Concat(self.op.dim(hidden, 0), self.op.dim(hidden, 1), axis=0))
 
     def _range(self) -> ir.Value:
         return self.op.Range(0, self.op.Squeeze(self.op.dim(self.ids, 1), [0]), 1)
@@ -116,5 +117,6 @@ def _name(x: ir.Value) -> str:
     return (x.name or "").partition(".")[2]
 
 
-def _unknown(part: str, x: ir.Value, known: str) -> ModelError:
+def _unknown(x: ir.Value, known: str) -> ModelError:
+    part = (x.name or "").partition(".")[0]
     return ModelError(f"the part {part!r} has an input {_name(x)!r} {x.shape} of unknown meaning; known are {known}")

@@ -22,9 +22,14 @@ PartsLike: TypeAlias = "str | os.PathLike[str] | Mapping[str, str | os.PathLike[
 PARTS = {
     "vision": re.compile(r"(vision|image)_(encoder|model)|vision"),
     "embed": re.compile(r"embed_tokens|embeddings?|text_embeddings"),
-    "decoder": re.compile(r"decoder_model_merged|decoder_model|decoder|text_model"),
+    "encoder": re.compile(r"encoder_model|encoder"),
+    "decoder": re.compile(r"decoder_model_merged|decoder_model|decoder|text_model|text_decoder"),
 }
-"""The parts, and the names of their files without ``.onnx``; a variant adds a suffix, such as ``_q4`` or ``_fp16``."""
+"""The parts, and the names of their files without ``.onnx``; a variant adds a suffix, such as ``_q4`` or ``_fp16``.
+
+``encoder`` reads image and prompt before the decoder (Florence-2); where it is the only encoder, it is that of images
+(TrOCR, Donut, VisionEncoderDecoder).
+"""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ def find_files(given: PartsLike, tokenizer: str | os.PathLike[str] | None = None
             raise ModelError(
                 f"there is no part {name!r}; the parts are {', '.join(PARTS)}.{nearest(name, list(PARTS))}"
             )
-    parts = {name: Path(named[name]) if name in named else _part(name, folder) for name in PARTS}
+    parts = {name: Path(named[name]) if name in named else _part(at, folder) for name, at in _wanted(named, folder)}
     for path in parts.values():
         paths.check_file(path, ModelError, "model")
     found = Path(tokenizer) if tokenizer is not None else _beside(parts.values(), "tokenizer.json")
@@ -86,8 +91,7 @@ def _part(name: str, folder: Path | None) -> Path:
         raise ModelError(f"the part {name!r} is missing; give --part {name}=FILE, or the folder that holds all parts")
     if paths.kind(folder) != "folder":
         raise ModelError(f"{in_message(folder)}: there is no such folder of parts; check the name")
-    there = [Path(path) for home in (folder, folder / "onnx") for path in sorted(paths.entries(home))]
-    files = [path for path in there if path.suffix == ".onnx"]
+    files = _models(folder)
     fitting = [path for path in files if PARTS[name].match(path.stem) and "with_past" not in path.stem]
     exact = [path for path in fitting if PARTS[name].fullmatch(path.stem)]
     exact.sort(key=lambda path: "merged" not in path.stem)
@@ -97,6 +101,23 @@ def _part(name: str, folder: Path | None) -> Path:
     listed = ", ".join(path.name for path in found or files) or "no .onnx file"
     why = "has no file of" if not found else "has several files of"
     raise ModelError(f"{in_message(folder)} {why} the part {name!r}: there is {listed}; give --part {name}=FILE")
+
+
+def _wanted(named: Mapping[str, Any], folder: Path | None) -> list[tuple[str, str]]:
+    """Return the parts of this decoder, each with the name of the part under which its file is searched."""
+    there = [] if folder is None or paths.kind(folder) != "folder" else [path.stem for path in _models(folder)]
+    found = {name: name in named or any(PARTS[name].match(stem) for stem in there) for name in PARTS}
+    if found["encoder"] and not found["vision"]:
+        return [("vision", "encoder"), ("decoder", "decoder")]
+    if {"vision", "decoder"} <= named.keys() and not found["embed"] and not found["encoder"]:
+        return [("vision", "vision"), ("decoder", "decoder")]
+    return [(name, name) for name in PARTS if name != "encoder" or found["encoder"]]
+
+
+def _models(folder: Path) -> list[Path]:
+    """Return the models in *folder*, and in its folder ``onnx``."""
+    there = [Path(path) for home in (folder, folder / "onnx") for path in sorted(paths.entries(home))]
+    return [path for path in there if path.suffix == ".onnx"]
 
 
 def _beside(files: Sequence[Path] | Any, name: str) -> Path | None:

@@ -1,8 +1,9 @@
 """Join the parts of a decoder into one graph: encoder, table of embeddings, decoder.
 
-The image's embeddings take the places of the image's tokens. The decoder runs once over prompt and text, without a
-cache, so each token of the text is scored given all tokens before it. The model takes one image: many encoders that
-declare an open batch split or join the embeddings of a traced number of images.
+The image's embeddings take the places of the image's tokens, in what the decoder reads or an encoder of texts before
+it; or the decoder reads the states of the image's encoder by cross-attention. The decoder runs once over prompt and
+text, without a cache, so each token of the text is scored given all tokens before it. The model takes one image: many
+encoders that declare an open batch split or join the embeddings of a traced number of images.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff import STANDARD
-from onnxcam.decoders.feeds import DecoderFeeds, feed
+from onnxcam.decoders.feeds import DecoderFeeds
 from onnxcam.decoders.files import PARTS
 from onnxcam.decoders.meeting import JoinedParts
 from onnxcam.errors import ModelError
@@ -46,7 +47,7 @@ def joined(parts: JoinedParts, asked: Prompting) -> ir.Model:
     ModelError where onnx cannot bring the parts to one opset, or an input of a part has no known meaning.
     """
     models = _alike(parts.models)
-    graphs = {name: models[name].graph for name in PARTS}
+    graphs = {name: models[name].graph for name in PARTS if name in models}
     tensors = {name: _by_name(graph) for name, graph in graphs.items()}
     for name, graph in graphs.items():
         _prefix(graph, f"{name}.")
@@ -62,14 +63,27 @@ def joined(parts: JoinedParts, asked: Prompting) -> ir.Model:
         ir.Value(name=name, shape=ir.Shape([1, f"{name}.length"]), type=_INT64) for name in (PROMPT, TEXT_TOKENS)
     )
     whole.inputs.extend([image, prompt, text])
-    ids = op.Concat(prompt, text, axis=1)
-    feed(op, inputs["embed"][0], op.Cast(ids, to=int(inputs["embed"][0].dtype or ir.DataType.INT64)))
-    words = next(iter(tensors["embed"]["outputs"].values()))
-    features = tensors["vision"]["outputs"][parts.features]
-    count = asked.prompt.count(asked.image)
-    rows = op.call(op.Reshape(features, op.Concat([count], op.dim(words, 2), axis=0)), IMAGE_EMBEDDINGS)
-    embeds = _placed(op, ids, words, rows, asked.image)
-    feeds = DecoderFeeds(op, ids, text, tensors["decoder"]["inputs"][parts.embeds], embeds, asked)
+    ids = op.Concat(prompt, op.const(np.array([asked.start], np.int64)), text, axis=1)
+    hidden = tensors["vision"]["outputs"][parts.features]
+    given: dict[str, ir.Value] = {}
+    if parts.embeds is not None:
+        (tokens,) = inputs["embed"]
+        taken = op.Cast(ids, to=int(tokens.dtype or ir.DataType.INT64))
+        tokens.replace_all_uses_with(taken)
+        op.place([taken])
+        words = next(iter(tensors["embed"]["outputs"].values()))
+        count = asked.prompt.count(asked.image)
+        rows = op.call(op.Reshape(hidden, op.Concat([count], op.dim(words, 2), axis=0)), IMAGE_EMBEDDINGS)
+        given[parts.embeds] = _placed(op, ids, words, rows, asked.image)
+    if parts.encoder is not None and parts.embeds is not None:
+        end, embeds = op.dim(prompt, 1), given[parts.embeds]
+        read = {parts.encoder.embeds: op.Slice(embeds, [0], end, [1])}
+        DecoderFeeds(op, prompt, text, read, asked).fill(inputs["encoder"])
+        hidden = tensors["encoder"]["outputs"][parts.encoder.states]
+        ids, given[parts.embeds] = (op.Slice(x, end, [_END], [1]) for x in (ids, embeds))
+    if parts.hidden is not None:
+        given[parts.hidden] = hidden
+    feeds = DecoderFeeds(op, ids, text, given, asked, None if parts.hidden is None else hidden)
     feeds.fill(inputs["decoder"])
     outputs = _scores(op, tensors["decoder"]["outputs"][parts.logits], text)
     op.place(outputs)

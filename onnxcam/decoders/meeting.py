@@ -9,7 +9,17 @@ import onnx_ir as ir
 
 from onnxcam.errors import ModelError
 
-__all__ = ["JoinedParts", "check_widths", "find_meeting", "is_grid", "is_mask", "pixels"]
+__all__ = ["JoinedParts", "PromptEncoder", "check_widths", "find_meeting", "is_grid", "is_mask", "pixels"]
+
+_STATES = "encoder_hidden_states"
+
+
+@dataclass(frozen=True)
+class PromptEncoder:
+    """The names of an encoder's input of embeddings, [N, L, H], and of its output of states, [N, L, H]."""
+
+    embeds: str
+    states: str
 
 
 @dataclass(frozen=True)
@@ -19,37 +29,62 @@ class JoinedParts:
     Attributes:
         models: The models by part.
         features: The encoder's output: embeddings of the image, [T, H] or [N, T, H].
-        embeds: The decoder's input of embeddings, [N, L, H].
+        embeds: The decoder's input of embeddings, [N, L, H]; None where it takes tokens.
         logits: The decoder's output of scores, [N, L, V].
+        hidden: The decoder's input of states that it reads by cross-attention, [N, K, H]; None where it has none.
+        encoder: The encoder that reads image and prompt before the decoder; None where there is none.
     """
 
     models: Mapping[str, ir.Model]
     features: str
-    embeds: str
+    embeds: str | None
     logits: str
+    hidden: str | None = None
+    encoder: PromptEncoder | None = None
 
 
 def find_meeting(models: Mapping[str, ir.Model]) -> JoinedParts:
-    """Return where *models* meet; ModelError for a model that is no such part."""
-    vision, embed, decoder = (models[name].graph for name in ("vision", "embed", "decoder"))
+    """Return where *models* meet; ModelError for a model that is no such part, or one that is missing."""
+    vision, decoder = models["vision"].graph, models["decoder"].graph
     pixels(vision.inputs)
-    if len(embed.inputs) != 1 or not _is_integer(embed.inputs[0]) or not _floats(embed.outputs, (3,)):
-        raise _no_part("embed", "a table of embeddings, from tokens [N, L] to [N, L, H]", embed)
     features = _first(_floats(vision.outputs, (2, 3, 4)), "image_features", "image_embeds", "last_hidden_state")
     if features is None:
         raise _no_part("vision", "an encoder that gives embeddings [T, H] or [N, T, H]", vision)
-    embeds = _first([x for x in _floats(decoder.inputs, (3,)) if not _is_past(x)], "inputs_embeds")
+    hidden = next((x.name for x in _floats(decoder.inputs, (3,)) if x.name == _STATES), None)
+    takes = [x for x in _floats(decoder.inputs, (3,)) if not _is_past(x) and x.name != hidden]
+    embeds = _first(takes, "inputs_embeds", "decoder_inputs_embeds")
     logits = _first([y for y in _floats(decoder.outputs, (3,)) if not _is_past(y)], "logits")
-    if embeds is None or logits is None:
+    if logits is None or (embeds is None and hidden is None):
         raise _no_part("decoder", "a decoder, from embeddings [N, L, H] to scores [N, L, V]", decoder)
-    return JoinedParts(models, features, embeds, logits)
+    if embeds is None:
+        return JoinedParts(models, features, None, logits, hidden)
+    if "embed" not in models:
+        raise ModelError("the part 'embed' is missing; give --part embed=FILE, or the folder that holds all parts")
+    embed = models["embed"].graph
+    if len(embed.inputs) != 1 or not _is_integer(embed.inputs[0]) or not _floats(embed.outputs, (3,)):
+        raise _no_part("embed", "a table of embeddings, from tokens [N, L] to [N, L, H]", embed)
+    return JoinedParts(models, features, embeds, logits, hidden, None if hidden is None else _encoder(models))
+
+
+def _encoder(models: Mapping[str, ir.Model]) -> PromptEncoder:
+    if "encoder" not in models:
+        raise ModelError(
+            f"the part 'decoder' takes {_STATES}, which the part 'encoder' gives, and it is missing; give --part "
+            "encoder=FILE, or the folder that holds all parts"
+        )
+    graph = models["encoder"].graph
+    embeds, states = _first(_floats(graph.inputs, (3,)), "inputs_embeds"), _first(_floats(graph.outputs, (3,)))
+    if embeds is None or states is None:
+        raise _no_part("encoder", "an encoder, from embeddings [N, L, H] to states [N, L, H]", graph)
+    return PromptEncoder(embeds, states)
 
 
 def check_widths(parts: JoinedParts, width: int) -> None:
-    """Raise ModelError where the embeddings of the three parts differ in their number of channels."""
-    embed, decoder = parts.models["embed"].graph, parts.models["decoder"].graph
-    taken = next(x for x in decoder.inputs if x.name == parts.embeds)
-    widths = {"vision": width, "embed": _width(embed.outputs[0]), "decoder": _width(taken)}
+    """Raise ModelError where the embeddings of the parts differ in their number of channels."""
+    name = parts.hidden if parts.embeds is None else parts.embeds
+    taken = next(x for x in parts.models["decoder"].graph.inputs if x.name == name)
+    embed = {} if parts.embeds is None else {"embed": _width(parts.models["embed"].graph.outputs[0])}
+    widths = {"vision": width, **embed, "decoder": _width(taken)}
     known = {name: width for name, width in widths.items() if width is not None}
     if len(set(known.values())) > 1:
         listed = ", ".join(f"{name!r} {width}" for name, width in known.items())

@@ -67,6 +67,17 @@ class PromptReader:
         return found
 
     @property
+    def image_or_padding(self) -> int:
+        """The token of a part of the image, else that of padding: Florence-2 had none before transformers 5."""
+        padding = self.files.beside("config.json").get("pad_token_id")
+        try:
+            return self.image
+        except ModelError:
+            if self.image_token is not None or not isinstance(padding, int):
+                raise
+            return padding
+
+    @property
     def ends(self) -> tuple[int, ...]:
         """The tokens that end a text, by generation_config.json, config.json or tokenizer_config.json."""
         config = self.files.beside("config.json")

@@ -39,18 +39,35 @@ class PartsWriter:
         asked, name = self._asked, self._meeting.features
         (image,) = self._inputs["vision"]
         features = self._sessions["vision"].run({image.name or "": tensor}, [name])[name]
-        embeds = self.embed(asked.prompt)
-        embeds[0, np.equal(asked.prompt, asked.image)] = features.reshape(-1, features.shape[-1])
-        return WrittenText(self, embeds)
+        prompt = self.embed(asked.prompt)
+        if self._meeting.embeds is not None:
+            prompt[0, np.equal(asked.prompt, asked.image)] = features.reshape(-1, features.shape[-1])
+        if self._meeting.encoder is not None:
+            return WrittenText(self, self.embed(asked.start), self._read(prompt))
+        return WrittenText(self, prompt, features)
+
+    def _read(self, prompt: NDArray[Any]) -> NDArray[Any]:
+        """Return the states of the encoder that reads *prompt*, image and words."""
+        assert self._meeting.encoder is not None
+        known = {self._meeting.encoder.embeds: prompt, "attention_mask": np.ones(prompt.shape[:2])}
+        feeds = {x.name or "": known[x.name or ""].astype(_dtype(x)) for x in self._inputs["encoder"]}
+        return self._sessions["encoder"].run(feeds)[self._meeting.encoder.states]
 
     def embed(self, ids: Sequence[int]) -> NDArray[Any]:
-        """Return the embeddings of tokens, [1, L, H]."""
+        """Return what the decoder takes of tokens: embeddings, [1, L, H], or the tokens, [1, L]."""
+        if self._meeting.embeds is None:
+            return np.array([ids], np.int64)
         session, (x,) = self._sessions["embed"], self._inputs["embed"]
         (found,) = session.run({x.name or "": np.array([ids], _dtype(x))}).values()
         return found
 
-    def decode(self, embeds: NDArray[Any], past: _Arrays, before: int) -> tuple[NDArray[Any], _Arrays]:
-        """Return the scores after *embeds* [1, L, H], which follow *before* tokens in the cache *past*; the new one."""
+    def decode(
+        self, embeds: NDArray[Any], past: _Arrays, before: int, hidden: NDArray[Any]
+    ) -> tuple[NDArray[Any], _Arrays]:
+        """Return the scores after *embeds*, as `embed` gives them, and the new cache.
+
+        They follow *before* tokens in the cache *past*. *hidden* are the states that cross-attention reads.
+        """
         count, feeds = embeds.shape[1], _Arrays()
         known = {
             "attention_mask": np.ones((1, before + count)),
@@ -59,8 +76,11 @@ class PartsWriter:
             "use_cache_branch": np.array([before > 0]),
             "num_logits_to_keep": np.array(1),
             "logits_to_keep": np.array(1),
-            self._meeting.embeds: embeds,
+            "encoder_attention_mask": np.ones(hidden.shape[:2]),
+            self._meeting.embeds or "input_ids": embeds,
         }
+        if self._meeting.hidden is not None:
+            known[self._meeting.hidden] = hidden
         for x in self._inputs["decoder"]:
             name = x.name or ""
             if name in past or x in self._past:
@@ -71,7 +91,9 @@ class PartsWriter:
                 feeds[name] = known[name].astype(_dtype(x)).reshape(_shape(x, known[name]))
         found = self._sessions["decoder"].run(feeds)
         present = {x.name or "": next((y for y in _presents(x.name or "") if y in found), "") for x in self._past}
-        kept = {name: found[y] for name, y in present.items() if y}
+        # Merged decoders give what they took of the encoder's states once only; later outputs are empty.
+        own = {name: x for name, x in past.items() if ".encoder." in name}
+        kept = {name: own[name] if name in own else found[y] for name, y in present.items() if y}
         return found[self._meeting.logits][:, -1], kept if len(kept) == len(self._past) else {}
 
     def _positions(self, length: int) -> NDArray[Any]:
@@ -85,14 +107,14 @@ class PartsWriter:
 class WrittenText:
     """A text that grows: `scores` of its next token, and `add` one."""
 
-    def __init__(self, writer: PartsWriter, embeds: NDArray[Any]) -> None:
-        self._writer, self._embeds = writer, embeds  # those that are not in the cache
+    def __init__(self, writer: PartsWriter, embeds: NDArray[Any], hidden: NDArray[Any]) -> None:
+        self._writer, self._embeds, self._hidden = writer, embeds, hidden  # of tokens that are not in the cache
         self._past: _Arrays = {}
         self._before = 0
 
     def scores(self) -> NDArray[Any]:
         """Return the scores of the next token, [1, V]."""
-        scores, past = self._writer.decode(self._embeds, self._past, self._before)
+        scores, past = self._writer.decode(self._embeds, self._past, self._before, self._hidden)
         if past:
             self._before += self._embeds.shape[1]
             self._past, self._embeds = past, self._embeds[:, :0]

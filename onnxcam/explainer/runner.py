@@ -18,6 +18,7 @@ from onnxcam.explainer.several import explain_classes, sessions_of_classes
 from onnxcam.explainer.shared import SharedExplanation
 from onnxcam.graph.io import all_tensors
 from onnxcam.media import image as pictures
+from onnxcam.metadata.prompting import Prompting
 from onnxcam.metadata.reserved import CHOSEN, MAP
 from onnxcam.methods import METHODS, ImageSet, Method, ProcedureMethod
 from onnxcam.methods.augment import augmented
@@ -256,9 +257,24 @@ class Runner:
 
     def _choose(self, prepared: PreparedModel, aim: Aim, feeds: Arrays | None) -> list[Choice]:
         """Return the layers that the method uses."""
+        self._check_words()
         if not self.method.uses_layer:
             return []
         return [choose_layer(prepared, aim, name, feeds) for name in self._layer_names(prepared)]
+
+    def _check_words(self) -> None:
+        """Raise MethodError for methods whose map would have no place in what a joined decoder sees of the image."""
+        asked = Prompting.of(self.network.names.metadata)
+        if asked is not None and asked.has_tiles and (self.method.uses_layer or self.method.needs_words):
+            raise MethodError(
+                f"{self.method.id} has no place in an image that the encoder sees in tiles; use --method attnlrp, or "
+                "leave out --tiles (tiles=)"
+            )
+        if asked is not None and asked.is_crossed and self.method.needs_words:
+            raise MethodError(
+                f"{self.method.id} reads the decoder's attention to the image's tokens among the words, and this decoder "
+                "reads the image by cross-attention; use --method attnlrp"
+            )
 
     def _layer_names(self, prepared: PreparedModel) -> Sequence[str | None]:
         """Return the names in `layer`; a tensor's name may hold commas."""

@@ -27,12 +27,13 @@ class Prompting:
 
     Attributes:
         prompt: The tokens of the prompt, those of the image included.
-        image: The token that stands for a part of the image.
+        image: The token that stands for a part of the image; -1 where there is none.
         words: The prompt as text, with one placeholder for the image.
         ends: The tokens that end a text.
         tokenizer: The file of the tokenizer.
         parts: The files of the parts by name; empty where they are not known.
         view: How the encoder sees an image, as `onnxcam.decoders.view.EncoderView` writes it.
+        start: The tokens with which the decoder begins, where an encoder reads the prompt.
         grid: Rows and columns of the tokens of the image; of all tiles, and the whole after them.
     """
 
@@ -43,6 +44,7 @@ class Prompting:
     tokenizer: str
     parts: Mapping[str, str] = field(default_factory=dict)
     view: Mapping[str, int] = field(default_factory=dict)
+    start: tuple[int, ...] = ()
     grid: tuple[int, int] = (1, 1)
 
     @classmethod
@@ -50,7 +52,7 @@ class Prompting:
         """Read it from a model's *metadata*; None where the model is no joined decoder."""
         try:
             found = json.loads(metadata.get(_KEY, ""))
-            ids = {name: tuple(map(int, found[name])) for name in ("prompt", "ends")}
+            ids = {name: tuple(map(int, found[name])) for name in ("prompt", "ends", "start")}
             return cls(
                 ids["prompt"],
                 int(found["image"]),
@@ -59,6 +61,7 @@ class Prompting:
                 str(found["tokenizer"]),
                 dict(found["parts"]),
                 {name: int(number) for name, number in found["view"].items()},
+                ids["start"],
                 (int(found["grid"][0]), int(found["grid"][1])),
             )
         except (AttributeError, ValueError, TypeError, LookupError, RecursionError):
@@ -67,6 +70,16 @@ class Prompting:
     def put(self, metadata: dict[str, str]) -> None:
         """Write it into a model's *metadata*."""
         metadata[_KEY] = json.dumps(asdict(self), ensure_ascii=False)
+
+    @property
+    def has_tiles(self) -> bool:
+        """Whether the encoder sees the image in tiles, beside the whole."""
+        return self.view.get("rows", 1) * self.view.get("columns", 1) > 1
+
+    @property
+    def is_crossed(self) -> bool:
+        """Whether the decoder reads the image by cross-attention, by itself or behind an encoder of the prompt."""
+        return self.image < 0 or bool(self.start)
 
     @property
     def inputs(self) -> dict[str, NDArray[Any]]:

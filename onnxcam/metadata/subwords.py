@@ -71,6 +71,10 @@ class Subwords:
         """Return tokens as text."""
         return str(self._tokenizer.decode(list(ids)))
 
+    def written(self, ids: Sequence[int]) -> str:
+        """Return tokens as text, those that begin or end a text included."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+
     def id(self, token: str) -> int | None:
         """Return the number of a *token*; None where there is none."""
         found = self._tokenizer.token_to_id(token)

@@ -93,7 +93,8 @@ class Descriptions(Task):
             scores = np.array(text.scores(), np.float64)
             if not np.isfinite(scores).all():
                 raise ModelError("the scores of the next token are NaN or infinite: the network overflows here")
-            scores[0, self.prompting.image] = -np.inf
+            if self.prompting.image >= 0:
+                scores[0, self.prompting.image] = -np.inf
             best = int(scores[0].argmax())
             if best in self.prompting.ends:
                 break

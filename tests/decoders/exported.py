@@ -129,4 +129,4 @@ def _encoder(network: Any) -> Any:
             found = getattr(found, "pooler_output", found)
             return found[0] if isinstance(found, list | tuple) else found
 
-    return Encoder()
+    return Encoder().eval()

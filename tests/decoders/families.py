@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,4 +98,97 @@ def _encoder(network: Any, look: Callable[..., Any]) -> Any:
         def forward(self, *inputs: Any) -> Any:
             return look(*inputs)
 
-    return Encoder()
+    return Encoder().eval()
+
+
+def captioner(folder: Path) -> ExportedDecoder:
+    """Export a VisionEncoderDecoder, as TrOCR and ViT-GPT2 are, in the two files of optimum: a ViT and a GPT-2."""
+    import torch
+    from transformers import GPT2Config, VisionEncoderDecoderConfig, VisionEncoderDecoderModel, ViTConfig
+
+    eye = ViTConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8
+    )
+    words = GPT2Config(
+        n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS, vocab_size=TOKENS, n_positions=64, bos_token_id=1, eos_token_id=2
+    )
+    network = _random(VisionEncoderDecoderModel(VisionEncoderDecoderConfig.from_encoder_decoder_configs(eye, words)))
+    write_tokenizer(folder)
+    _settings(folder, "vision-encoder-decoder", {"size": {"height": 32, "width": 32}})
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"decoder_start_token_id": 1}))
+
+    def look(pixels: Any) -> Any:
+        found = network.encoder(pixels).last_hidden_state
+        return network.enc_to_dec_proj(found) if hasattr(network, "enc_to_dec_proj") else found
+
+    def say(ids: Any, states: Any) -> Any:
+        mask = torch.ones_like(ids)
+        return network.decoder(ids, attention_mask=mask, encoder_hidden_states=states, use_cache=False).logits
+
+    reads = {"input_ids": torch.ones(1, 5, dtype=torch.long), "encoder_hidden_states": torch.rand(1, 17, WIDTH)}
+    for name, part, takes, gives in (
+        ("encoder_model", look, {"pixel_values": torch.rand(1, 3, 32, 32)}, "last_hidden_state"),
+        ("decoder_model", say, reads, "logits"),
+    ):
+        write_part(folder / f"{name}.onnx", _encoder(network, part), takes, gives)
+    return ExportedDecoder(folder, network)
+
+
+def florence(folder: Path) -> ExportedDecoder:
+    """Export a Florence-2 in the four files of transformers.js: a DaViT, and a BART that reads image and question."""
+    import torch
+    from transformers import Florence2Config, Florence2ForConditionalGeneration
+
+    eye = {
+        "depths": [1, 1], "embed_dim": [16, 32], "num_heads": [2, 2], "num_groups": [2, 2], "window_size": 4,
+        "patch_size": [7, 3], "patch_stride": [4, 2], "patch_padding": [3, 1], "patch_prenorm": [False, True],
+        "projection_dim": WIDTH, "max_temporal_embeddings": 4, "max_position_embeddings": 8,
+    }  # fmt: skip
+    words = {
+        "model_type": "bart", "d_model": WIDTH, "encoder_layers": 1, "decoder_layers": LAYERS, "vocab_size": TOKENS,
+        "encoder_attention_heads": HEADS, "decoder_attention_heads": HEADS, "encoder_ffn_dim": 64, "pad_token_id": 0,
+        "decoder_ffn_dim": 64, "max_position_embeddings": 64, "bos_token_id": 1, "eos_token_id": 2,
+        "decoder_start_token_id": 2, "forced_bos_token_id": 1,
+    }  # fmt: skip
+    config = Florence2Config(vision_config=eye, text_config=words, image_token_id=3)
+    network = _random(Florence2ForConditionalGeneration(config))
+    write_tokenizer(folder)
+    _settings(folder, "florence2", {"size": {"height": 32, "width": 32}})
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"text_config": words}))
+    bart = network.model.language_model
+
+    def look(pixels: Any) -> Any:
+        return network.model.get_image_features(pixels).pooler_output
+
+    def read(embeds: Any, mask: Any) -> Any:
+        return bart.encoder(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
+
+    def say(mask: Any, states: Any, embeds: Any) -> Any:
+        given = {"encoder_hidden_states": states, "encoder_attention_mask": mask, "use_cache": False}
+        return network.lm_head(bart.decoder(inputs_embeds=embeds, **given).last_hidden_state)
+
+    tokens, embeds = torch.ones(1, 5, dtype=torch.long), torch.rand(1, 5, WIDTH)
+    reads = {"encoder_attention_mask": tokens, "encoder_hidden_states": embeds, "inputs_embeds": embeds[:, :4]}
+    write_part(folder / "embed_tokens.onnx", network.get_input_embeddings(), {"input_ids": tokens}, "inputs_embeds")
+    for name, part, takes, gives in (
+        ("vision_encoder", look, {"pixel_values": torch.rand(1, 3, 32, 32)}, "image_features"),
+        ("encoder_model", read, {"inputs_embeds": embeds, "attention_mask": tokens}, "last_hidden_state"),
+        ("decoder_model", say, reads, "logits"),
+    ):
+        write_part(folder / f"{name}.onnx", _encoder(network, part), takes, gives)
+    return ExportedDecoder(folder, network)
+
+
+def write_part(path: Path, module: Any, takes: dict[str, Any], gives: str) -> None:
+    """Export *module* with open lengths of tokens."""
+    import torch
+
+    axes = {x: {0: "batch"} | ({1: f"{x}.length"} if value.ndim < 4 else {}) for x, value in takes.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module, tuple(takes.values()), str(path), input_names=list(takes), output_names=[gives], dynamic_axes=axes,
+            dynamo=False,
+        )  # fmt: skip

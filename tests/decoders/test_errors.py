@@ -42,7 +42,7 @@ def test_several_files_of_a_part(folder: Path) -> None:
 
 
 def test_unknown_part(folder: Path) -> None:
-    refused("there is no part 'visoin'; the parts are vision, embed, decoder", {"visoin": folder})
+    refused("there is no part 'visoin'; the parts are vision, embed, encoder, decoder", {"visoin": folder})
 
 
 @pytest.mark.parametrize(

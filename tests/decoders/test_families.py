@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import onnxcam
 from onnxcam.decoders.load import join
+from onnxcam.metadata.prompting import Prompting
 from tests.decoders import families
 from tests.decoders.exported import ExportedDecoder
 
@@ -47,6 +49,19 @@ def patches(x: Any) -> dict[str, Any]:
     return {"pixel_values": torch.stack(cut), "image_grid_thw": torch.tensor([[1, rows, columns]])}
 
 
+def given(asked: Prompting, text: list[int]) -> dict[str, Any]:
+    """Return the tokens that the network of torch takes."""
+    import torch
+
+    prompt, begun = torch.tensor([asked.prompt]), torch.tensor([[*(asked.start or asked.prompt), *text]])
+    if asked.start:
+        return {"input_ids": prompt, "attention_mask": torch.ones_like(prompt), "decoder_input_ids": begun}
+    if asked.image < 0:
+        return {"decoder_input_ids": begun}
+    kinds = {"mm_token_type_ids": (begun == 3).int()} if asked.view["patch"] else {}
+    return {"input_ids": begun, "attention_mask": torch.ones_like(begun), **kinds}
+
+
 def compare(exported: ExportedDecoder, image: np.ndarray, looks: Any, size: tuple[int, int], **settings: Any) -> None:
     """Assert that maps of a word and of a text, and what the model writes, are those of torch."""
     import torch
@@ -55,11 +70,10 @@ def compare(exported: ExportedDecoder, image: np.ndarray, looks: Any, size: tupl
     task, tensor = explainer.network.task, explainer.prepare(image).tensor
     assert tensor.shape == (1, 3, *size)
     text = list(task.subwords.split(TEXT).ids)
-    ids = torch.tensor([[*task.prompting.prompt, *text]])
-    x = torch.from_numpy(tensor).requires_grad_()
-    kinds = {"mm_token_type_ids": (ids == 3).int()} if "image_grid_thw" in looks(x) else {}
-    logits = exported.network(input_ids=ids, attention_mask=torch.ones_like(ids), **looks(x), **kinds).logits[0]
-    logs = logits[len(task.prompting.prompt) - 1 : -1].log_softmax(-1)[range(len(text)), text]
+    asked, x = task.prompting, torch.from_numpy(tensor).requires_grad_()
+    before = len(asked.start or asked.prompt)
+    logits = exported.network(**given(asked, text), **looks(x)).logits[0]
+    logs = logits[before - 1 : -1].log_softmax(-1)[range(len(text)), text]
     for target, score in ((f'text="{TEXT}" at=2', logs[2:4].sum()), (f'text="{TEXT}"', logs.sum())):
         (expected,) = torch.autograd.grad(score, x, retain_graph=True)
         raw = explainer.attribute(tensor, target)
@@ -70,7 +84,7 @@ def compare(exported: ExportedDecoder, image: np.ndarray, looks: Any, size: tupl
     for token in text[:2]:
         writer.add(token)
     following = writer.scores()
-    np.testing.assert_allclose(following[0], logits[len(task.prompting.prompt) + 1].detach(), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(following[0], logits[before + 1].detach(), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("tiles", [(1, 1), (2, 3)])
@@ -81,3 +95,9 @@ def test_smolvlm(smolvlm: ExportedDecoder, image: np.ndarray, tiles: tuple[int, 
 
 def test_qwen2_vl(qwen: ExportedDecoder, image: np.ndarray) -> None:
     compare(qwen, image, patches, (32, 48), preprocess="resize=32x48")
+
+
+@pytest.mark.parametrize("family", ["captioner", "florence"])
+def test_cross_attention(family: str, tmp_path: Path, image: np.ndarray) -> None:
+    exported = getattr(families, family)(tmp_path)
+    compare(exported, image, lambda x: {"pixel_values": x}, (32, 32))
