@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -176,6 +177,17 @@ TokenizerOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def once(targets: Sequence[str] | None) -> list[str]:
+    """Return each of *targets* once; print a warning for one that is given several times."""
+    from onnxcam.cli import show
+
+    counts = Counter(targets or ())
+    show.warnings(
+        f"--target {one!r} is given {count} times; it is explained once" for one, count in counts.items() if count > 1
+    )
+    return list(counts)
 
 
 def pairs(words: Sequence[str] | None, option: str = "--set", example: str = "samples=50") -> dict[str, str]:

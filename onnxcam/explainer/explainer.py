@@ -325,6 +325,9 @@ class Explainer(FixedArguments):
     ) -> list[Explanation] | None:
         """Explain several classes of one image in one run; None where *wishes* are no such classes."""
         task = self.network.task
+        if isinstance(task, Classes):
+            for wish in wishes:
+                self._tell_count(task, wish)
         count = sum(wish.count if isinstance(wish, Top) else 1 for wish in wishes)
         if count < 2 or not (isinstance(task, Classes) and all(isinstance(wish, Top | Class) for wish in wishes)):
             return None
@@ -340,6 +343,11 @@ class Explainer(FixedArguments):
             self._assembler.explanation(prepared.content, replace(request, goals=[goal]), compiled, one)
             for goal, (compiled, one) in zip(goals, found, strict=True)
         ]
+
+    def _tell_count(self, task: Classes, wish: TargetKind) -> None:
+        """Warn where *wish* is more classes than there are."""
+        if isinstance(wish, Top) and wish.count > task.scores.classes:
+            self.network.warn(f"top={wish.count}: the model has {task.scores.classes} classes, and all are explained")
 
     def attribute(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float32]:
         """Return the raw maps of preprocessed tensors.
