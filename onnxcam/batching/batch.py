@@ -199,7 +199,8 @@ def _require_same_count(store: Store, own: Shard, overwrite: bool) -> None:
         if count is not None and count != own.count:
             raise OutputError(
                 f"{in_message(store.address)}: holds '{name}' of a run in {count} shard{'s' * (count > 1)}, and shard "
-                f"{own} is of one in {own.count}; give --shard i/{count}, choose another folder with -o, or --overwrite it"
+                f"{own} is of one in {own.count}; give --shard i/{count}, choose another folder with -o, or "
+                "--overwrite it"
             )
 
 

@@ -159,6 +159,14 @@ LettersOption = Annotated[
     typer.Option("--letters", help="Letters of a text recogniser, in order, or a file of them.", show_default=False),
 ]
 
+FramesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--frames",
+        help="Frames of a video, each an image: so many, such as 16, or stride=5, or fps=2. Default: 32.",
+        show_default=False,
+    ),
+]
 TextModelOption = Annotated[
     Path | None,
     typer.Option(

@@ -29,6 +29,7 @@ from onnxcam.metadata.reading import Part
 from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
 from onnxcam.methods import find_method, read_settings
 from onnxcam.methods.base import AUTO, NONE, SMOOTH
+from onnxcam.model.clip_modality import ClipModality
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.inputs import InputValue
 from onnxcam.model.signals import SignalChoice
@@ -247,6 +248,7 @@ class Explainer(FixedArguments):
         """
         if self._is_of_frames(images):
             return explain_frames(self, images, target, inputs)  # type: ignore[arg-type]
+        self._require_videos(images if isinstance(images, list) else [images])
         extra = self.network.read_inputs(inputs or {})
         with self.network.telling_guess():
             found = list(self._explain(images if isinstance(images, list) else [images], target, extra))
@@ -275,6 +277,7 @@ class Explainer(FixedArguments):
         """
         if self._is_of_frames(image):
             return [self(image, one, inputs) for one in _listed(target)]
+        self._require_videos([image])
         prepared = self.prepare(image)
         wishes = [parse(self.target if one is None else one, self.class_names) for one in _listed(target)]
         found = self._of_classes(prepared, wishes, inputs)
@@ -283,6 +286,13 @@ class Explainer(FixedArguments):
     def _is_of_frames(self, image: Image | list[Image]) -> bool:
         """Whether *image* is a video whose frames the model takes one by one."""
         return is_video(image) and self.network.modality.decodes(str(image))
+
+    def _require_videos(self, images: Sequence[Image]) -> None:
+        """Raise PreprocessError where frames are asked for, and an image has none."""
+        if self.frames is None or isinstance(self.network.modality, ClipModality):
+            return
+        if not all(isinstance(one, PreprocessedImage) for one in images):
+            raise PreprocessError("frames= (--frames) is for videos, and this is an image; leave it out")
 
     def _wished(
         self, prepared: PreprocessedImage, wish: TargetKind, inputs: Mapping[str, InputValue] | None
