@@ -148,7 +148,7 @@ def test_validate_evaluate_and_record_take_the_frames_of_a_video(
     assert ran.code == 0, ran.err
     found = json.loads(Path("validated", "validation.json").read_text())["pictures"]
     assert [one["picture"] for one in found] == [f"{clip}#{number}" for number in (3, 9, 15, 21)]
-    assert 'class="gone"' not in Path("validated", "report.html").read_text()
+    assert 'alt="the image clip.mp4#15"' in Path("validated", "report.html").read_text()
     assert onnxcam("evaluate", "net.onnx", *own, "-o", "evaluated", "--metric", "sparseness", "-t", "0").code == 0
     assert len(json.loads(Path("evaluated", "evaluation.json").read_text())["pictures"]) == 4
     assert onnxcam("record", "net.onnx", *own, "-o", "recorded").code == 0
