@@ -19,6 +19,7 @@ __all__ = [
     "list_identity",
     "picture_ids",
     "pictures_identity",
+    "shard_count",
 ]
 
 
@@ -69,6 +70,12 @@ class Shard:
     def summary(self) -> str:
         """The name of the file that is written when the shard is complete."""
         return f"summary-{self.infix}".rstrip("-") + ".json"
+
+
+def shard_count(name: str) -> int | None:
+    """Return the number of shards of the run that wrote the file *name*; None where a batch writes no such file."""
+    found = re.fullmatch(r"(?:part|summary)(?:-\d+-of-(\d+))?(?:-\d+\.parquet|\.json)", name)
+    return None if found is None else int(found[1] or 1)
 
 
 def digest(id: str) -> bytes:

@@ -27,7 +27,7 @@ from onnxcam.hub import local
 from onnxcam.methods import find_method
 from onnxcam.methods.base import AUTO
 from onnxcam.progress import Progress, quiet
-from onnxcam.shards import Shard
+from onnxcam.shards import Shard, shard_count
 from onnxcam.text import in_message, to_json
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ def batch(
         model: A path, an address such as ``s3://bucket/model.onnx``, or the model's bytes.
         source: What `onnxcam.batching.sources.read_source` reads, or several of these.
         dest: Folder, or an address such as ``s3://bucket/results``.
-        targets: What is explained in each picture; its own target in a manifest goes before. None: the model chooses.
+        targets: What is explained in each picture, each once; its own target in a manifest goes before. None: the
+            model chooses.
         truth: Ground truth, see `onnxcam.metrics.truth.Truth`.
         mask_values: Meaning of values of masks, see `Truth`.
         images: Folder that the paths of a manifest, or of COCO JSON, are relative to.
@@ -123,13 +124,15 @@ def batch(
         raise OutputError(f"no maps are called {maps!r}; there are raw and none")
     if min(workers, part_size or 1, cpus or 1) < 1:
         raise OnnxcamError("workers, cpus and the part size are whole numbers of at least 1")
-    own, found, store = Shard.parse(shard), read_source(names, images), open_store(dest)
+    own, store = Shard.parse(shard), open_store(dest)
+    _require_same_count(store, own, overwrite)
+    found = read_source(names, images)
     progress = options.pop("progress", quiet)
     method = options.get("method", AUTO)
     slow = method != AUTO and not find_method(method).in_graph
     count = part_size or (PART_SLOW if slow else PART)
     said = os.fspath(truth) if truth is not None else found.truth
-    job = Job({"model": _model(model), **options}, targets, said, mask_values, overlays, maps)
+    job = Job({"model": _model(model), **options}, list(dict.fromkeys(targets)), said, mask_values, overlays, maps)
     with _engine(engine, job, workers, cpus, picture_timeout, gpus, address) as explaining:
         identity = {
             **explaining.identity,
@@ -186,6 +189,20 @@ def _open(store: Store, identity: Mapping[str, Any], overwrite: bool) -> None:
             "--overwrite it"
         )
     store.put(HEADER, (to_json(header) + "\n").encode())
+
+
+def _require_same_count(store: Store, own: Shard, overwrite: bool) -> None:
+    """Raise OutputError where *store* holds parts of another number of shards, which cannot be merged with *own*."""
+    if overwrite:
+        return
+    for name in store.names():
+        count = shard_count(name)
+        if count is not None and count != own.count:
+            raise OutputError(
+                f"{in_message(store.address)}: holds '{name}' of a run in {count} shard{'s' * (count > 1)}, and shard "
+                f"{own} is of one in {own.count}; give --shard i/{count}, choose another folder with -o, or "
+                "--overwrite it"
+            )
 
 
 def _failed(store: Store) -> list[str]:

@@ -108,7 +108,7 @@ def command(
         model,
         source,
         output,
-        targets=[f"top={top}"] if top else target or [None],
+        targets=[f"top={top}"] if top else options.once(target) or [None],
         truth=truth,
         mask_values=mask_values,
         images=images,

@@ -57,6 +57,7 @@ def command(
     preprocess: options.PreprocessOption = None,
     labels: options.LabelsOption = None,
     provider: options.ProviderOption = "auto",
+    frames: options.FramesOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images, or perturbed copies of one image, per pass.")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print evaluation.json.")] = False,
@@ -91,6 +92,7 @@ def command(
         "batch_size": batch_size,
         "seed": seed,
         "strict": strict,
+        "frames": frames,
         "progress": show.measuring,
     }
     if shard is not None:

@@ -185,7 +185,7 @@ def command(
         overlap=overlap,
         frames=frames,
     )
-    wanted: Sequence[str | None] = [f"top={top}"] if top else target or [None]
+    wanted: Sequence[str | None] = [f"top={top}"] if top else options.once(target) or [None]
     for one in wanted:
         explainer.check(one)
     several = identity(explainer, wanted, **drawing) if len(names) > 1 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -158,6 +159,14 @@ LettersOption = Annotated[
     typer.Option("--letters", help="Letters of a text recogniser, in order, or a file of them.", show_default=False),
 ]
 
+FramesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--frames",
+        help="Frames of a video, each an image: so many, such as 16, or stride=5, or fps=2. Default: 32.",
+        show_default=False,
+    ),
+]
 TextModelOption = Annotated[
     Path | None,
     typer.Option(
@@ -176,6 +185,17 @@ TokenizerOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def once(targets: Sequence[str] | None) -> list[str]:
+    """Return each of *targets* once; print a warning for one that is given several times."""
+    from onnxcam.cli import show
+
+    counts = Counter(targets or ())
+    show.warnings(
+        f"--target {one!r} is given {count} times; it is explained once" for one, count in counts.items() if count > 1
+    )
+    return list(counts)
 
 
 def pairs(words: Sequence[str] | None, option: str = "--set", example: str = "samples=50") -> dict[str, str]:

@@ -35,6 +35,7 @@ def command(
     provider: options.ProviderOption = "auto",
     text_model: options.TextModelOption = None,
     tokenizer: options.TokenizerOption = None,
+    frames: options.FramesOption = None,
     layers: Annotated[
         bool,
         typer.Option("--layers", help="Also record the layers for the first 16 images, for onnxcam compare --layers."),
@@ -50,10 +51,12 @@ def command(
     from onnxcam.cli import show
     from onnxcam.compare.record import record
     from onnxcam.media import image
+    from onnxcam.media.video import frames_of
 
+    names, told = frames_of(image.files(images), frames)
     made = record(
         model,
-        image.files(images),
+        names,
         output,
         method,
         layer=layer,
@@ -74,4 +77,4 @@ def command(
     show.table(("", ""), [*rows, ("preprocess", info.preprocess), ("provider", info.provider)])
     show.where(output)
     show.warnings([*filter(None, [made.damaged]), *(f"left out: {why}" for _, why in made.unreadable)])
-    show.warnings(made.warnings)
+    show.warnings([*told, *made.warnings])

@@ -88,6 +88,7 @@ def command(
             "(docs/diagnose.md).",
         ),
     ] = False,
+    frames: options.FramesOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per pass.")] = 8,
     jobs: Annotated[
         int | None, _own("--jobs", "-j", help="Threads that read images. Default: one per core, at most 4.")
@@ -153,6 +154,7 @@ def command(
         "overwrite": overwrite,
         "batch_size": batch_size,
         "jobs": jobs,
+        "frames": frames,
         "layers": layers,
         "progress": show.comparing,
     }

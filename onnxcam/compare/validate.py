@@ -34,6 +34,7 @@ def validate(
     overwrite: bool = False,
     batch_size: int = BATCH,
     jobs: int | None = None,
+    frames: int | str | None = None,
     layers: bool = False,
     progress: Progress = quiet,
     **options: Any,
@@ -47,6 +48,7 @@ def validate(
             as another layer or preprocessing.
         candidate: Model to check against the reference, likewise; its classes have the same order.
         images: Files, folders, glob patterns or lists, see `onnxcam.media.image_files.files`. Duplicates count once.
+            Of a video the *frames* are images.
         directory: Folder for the journal; the same call resumes an interrupted run there. None: a temporary journal.
         target: Class: ``"top"``, a class index or a label. A classifier explains it; of a detector or a segmentation
             only the objects of this class are compared and explained.
@@ -56,6 +58,7 @@ def validate(
         overwrite: Replace the contents of *directory*.
         batch_size: Images per pass.
         jobs: Threads that read images, at least 1. None: one per core, at most four.
+        frames: Which frames of a video: so many, spread evenly, ``"stride=5"`` or ``"fps=2"``; None: 32.
         layers: Also compare layer by layer on the first images, see `onnxcam.compare.layers`.
         progress: Progress callback, see `onnxcam.progress`.
         options: Options of both models, as for `Observer`: ``method``, ``layer``, ``preprocess``, ``labels``, …
@@ -82,6 +85,7 @@ def validate(
         strict=strict,
         batch_size=batch_size,
         jobs=jobs,
+        frames=frames,
         progress=progress,
         **options,
     )

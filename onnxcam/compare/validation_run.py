@@ -21,6 +21,7 @@ from onnxcam.errors import MetricError, OnnxcamError
 from onnxcam.explainer.named_files import hashes, named_by
 from onnxcam.graph.io import ModelLike
 from onnxcam.media import image as pictures
+from onnxcam.media.video import frames_of
 from onnxcam.metrics.evaluation_run import require_scipy
 from onnxcam.metrics.truth import Truth
 from onnxcam.numbers import largest_setting, parse_int
@@ -68,6 +69,7 @@ class ValidationRun:
         strict: bool = False,
         batch_size: int = BATCH,
         jobs: int | None = None,
+        frames: int | str | None = None,
         progress: Progress = quiet,
         **options: Any,
     ) -> ValidationRun:
@@ -75,7 +77,7 @@ class ValidationRun:
         _require_counts(batch_size, jobs)
         require_scipy("validate", "edge")
         stated = None if require is None else parse(require)
-        names, warnings = _pictures([images] if isinstance(images, str | os.PathLike) else images)
+        names, warnings = _pictures([images] if isinstance(images, str | os.PathLike) else images, frames)
         known = Truth(truth) if isinstance(truth, str | os.PathLike) else truth
         first, second = (
             given if isinstance(given, Observer) else observing(side, given, **options)
@@ -185,13 +187,14 @@ def _require_counts(batch_size: int, jobs: int | None) -> None:
             raise MetricError(f"the {name} is a whole number from 1 to {high}, not {count}")
 
 
-def _pictures(images: Sequence[PathLike]) -> tuple[list[str], list[str]]:
-    """Return the image files without duplicates, and a warning about duplicates."""
+def _pictures(images: Sequence[PathLike], frames: int | str | None) -> tuple[list[str], list[str]]:
+    """Return the image files and the *frames* of videos without duplicates, and warnings about both."""
     found = pictures.files(images)
     once = {os.path.realpath(name): name for name in reversed(found)}
     names = [name for name in dict.fromkeys(found) if once[os.path.realpath(name)] == name]
     twice = len(found) - len(names)
-    return names, [f"{twice} of the {len(found)} images are duplicates; each counts once"] if twice else []
+    names, warnings = frames_of(names, frames)
+    return names, [f"{twice} of the {len(found)} images are duplicates; each counts once"] * bool(twice) + warnings
 
 
 def _kept(journal: Journal, total: int, directory: PathLike | None) -> str:

@@ -30,6 +30,7 @@ from onnxcam.metadata.reading import Part
 from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
 from onnxcam.methods import find_method, read_settings
 from onnxcam.methods.base import AUTO, NONE, SMOOTH
+from onnxcam.model.clip_modality import ClipModality
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.inputs import InputValue
 from onnxcam.model.signals import SignalChoice
@@ -249,6 +250,7 @@ class Explainer(FixedArguments):
         """
         if self._is_of_frames(images):
             return explain_frames(self, images, target, inputs)  # type: ignore[arg-type]
+        self._require_videos(images if isinstance(images, list) else [images])
         extra = self.network.read_inputs(inputs or {})
         with self.network.telling_guess():
             found = list(self._explain(images if isinstance(images, list) else [images], target, extra))
@@ -277,6 +279,7 @@ class Explainer(FixedArguments):
         """
         if self._is_of_frames(image):
             return [self(image, one, inputs) for one in _listed(target)]
+        self._require_videos([image])
         prepared = self.prepare(image)
         wishes = [parse(self.target if one is None else one, self.class_names) for one in _listed(target)]
         found = self._of_classes(prepared, wishes, inputs)
@@ -285,6 +288,13 @@ class Explainer(FixedArguments):
     def _is_of_frames(self, image: Image | list[Image]) -> bool:
         """Whether *image* is a video whose frames the model takes one by one."""
         return is_video(image) and self.network.modality.decodes(str(image))
+
+    def _require_videos(self, images: Sequence[Image]) -> None:
+        """Raise PreprocessError where frames are asked for, and an image has none."""
+        if self.frames is None or isinstance(self.network.modality, ClipModality):
+            return
+        if not all(isinstance(one, PreprocessedImage) for one in images):
+            raise PreprocessError("frames= (--frames) is for videos, and this is an image; leave it out")
 
     def _wished(
         self, prepared: PreprocessedImage, wish: TargetKind, inputs: Mapping[str, InputValue] | None
@@ -327,6 +337,9 @@ class Explainer(FixedArguments):
     ) -> list[Explanation] | None:
         """Explain several classes of one image in one run; None where *wishes* are no such classes."""
         task = self.network.task
+        if isinstance(task, Classes):
+            for wish in wishes:
+                self._tell_count(task, wish)
         count = sum(wish.count if isinstance(wish, Top) else 1 for wish in wishes)
         if count < 2 or not (isinstance(task, Classes) and all(isinstance(wish, Top | Class) for wish in wishes)):
             return None
@@ -342,6 +355,11 @@ class Explainer(FixedArguments):
             self._assembler.explanation(prepared.content, replace(request, goals=[goal]), compiled, one)
             for goal, (compiled, one) in zip(goals, found, strict=True)
         ]
+
+    def _tell_count(self, task: Classes, wish: TargetKind) -> None:
+        """Warn where *wish* is more classes than there are."""
+        if isinstance(wish, Top) and wish.count > task.scores.classes:
+            self.network.warn(f"top={wish.count}: the model has {task.scores.classes} classes, and all are explained")
 
     def attribute(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float32]:
         """Return the raw maps of preprocessed tensors.

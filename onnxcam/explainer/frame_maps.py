@@ -18,10 +18,7 @@ from onnxcam.targets import Target
 if TYPE_CHECKING:
     from onnxcam.explainer.explainer import Explainer
 
-__all__ = ["FRAMES", "explain_frames"]
-
-FRAMES = 32
-"""Frames that are explained where the user does not say how many."""
+__all__ = ["explain_frames"]
 
 
 def explain_frames(
@@ -33,16 +30,16 @@ def explain_frames(
     most. All maps have one scale, that of the frame with the largest value. The score is that of the frame with the
     highest one.
     """
-    taken, chosen, rate = video.sampled(path, explainer.frames, FRAMES)
+    taken, chosen, rate = video.sampled(path, explainer.frames, video.FRAMES)
     wanted, note = target, ""
     if target is None and explainer.target is None:
-        middle, _, _ = video.sampled(path, explainer.frames, FRAMES)
-        *_, last = (frame for frame, _ in zip(middle, range(len(chosen) // 2 + 1), strict=False))
+        middle, _, _ = video.sampled(path, explainer.frames, video.FRAMES)
+        *_, last = (explainer.prepare(frame) for frame, _ in zip(middle, range(len(chosen) // 2 + 1), strict=False))
         wanted = explainer(last, None, inputs).words
         note = f"{wanted}: the top target of the middle frame, number {chosen[len(chosen) // 2]}"
     found, frames, maps = [], [], []
     for frame in taken:
-        one = explainer(frame, wanted, inputs)
+        one = explainer(explainer.prepare(frame), wanted, inputs)
         picture = video.small(frame)
         assert one.map_at is not None
         maps.append(one.map_at(picture.shape[:2]))
@@ -59,7 +56,7 @@ def explain_frames(
         raw=np.stack([one.raw for one in found]),
         clip=clip,
         note=note or best.note,
-        warnings=_warnings(found),
+        warnings=(*filter(None, [video.few(path, explainer.frames, len(found))]), *_warnings(found)),
     )
 
 

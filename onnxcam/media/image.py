@@ -17,6 +17,7 @@ from onnxcam import paths
 from onnxcam.errors import ImageError, OutputError
 from onnxcam.media import image_headers
 from onnxcam.media.image_files import SUFFIXES, files
+from onnxcam.media.video_frames import load_frame, split_name
 from onnxcam.stderr import silence
 
 __all__ = [
@@ -140,7 +141,13 @@ def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def load(path: str | os.PathLike[str]) -> bytes:
-    """Return the bytes of an image file, for `decode`; ImageError if it cannot be read."""
+    """Return the bytes of an image file, or of a frame of a video such as ``clip.mp4#120``, for `decode`.
+
+    ImageError if it cannot be read.
+    """
+    frame = split_name(path)
+    if frame is not None:
+        return load_frame(*frame)
     data = paths.read_bytes(path, ImageError, "image", MAX_BYTES)
     if not data:
         raise ImageError(f"{path}: the file is empty; copy the image again")

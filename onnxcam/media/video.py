@@ -16,15 +16,18 @@ from onnxcam import paths
 from onnxcam.errors import ImageError, OutputError, PreprocessError
 from onnxcam.media import heatmap, signal_plot
 from onnxcam.media.image import RgbImage
+from onnxcam.media.video_frames import SUFFIXES, frame_name
 from onnxcam.stderr import silence
 from onnxcam.text import in_message
 
 __all__ = [
+    "FRAMES",
     "LARGEST",
     "MOST",
-    "SUFFIXES",
     "Clip",
     "encode",
+    "few",
+    "frames_of",
     "is_video",
     "numbers",
     "overlay",
@@ -33,7 +36,8 @@ __all__ = [
     "weights",
 ]
 
-SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+FRAMES = 32
+"""Frames that are taken where the user does not say how many."""
 MOST = 512
 """More frames are refused: all that are explained are kept until the video is written."""
 LARGEST = 480
@@ -122,6 +126,32 @@ def sampled(
     rate = rate if 0 < rate < 1e5 else 1.0
     chosen = numbers(wanted, count, rate, default)
     return _read(video, path, chosen, count), chosen, rate
+
+
+def few(path: str | os.PathLike[str], wanted: int | str | None, taken: int) -> str:
+    """Return a warning where the video *path* has fewer frames than the user *wanted*, and all are taken; else ""."""
+    asked = str(wanted).strip()
+    if not asked.isdecimal() or int(asked) <= taken:
+        return ""
+    return f"{in_message(path)}: has {taken} frames, and {asked} are asked for: all are taken"
+
+
+def frames_of(names: Sequence[str], wanted: int | str | None) -> tuple[list[str], list[str]]:
+    """Return *names* with the frames of each video in its place, as `numbers` says; and warnings.
+
+    ImageError where a video cannot be read, PreprocessError where frames are *wanted* and there is no video.
+    """
+    if wanted is not None and not any(map(is_video, names)):
+        raise PreprocessError("frames (--frames) are of videos, and none of the files is one; leave them out")
+    found, warnings = list[str](), list[str]()
+    for name in names:
+        if not is_video(name):
+            found.append(name)
+            continue
+        _, chosen, _ = sampled(name, wanted, FRAMES)
+        found += [frame_name(name, number) for number in chosen]
+        warnings += filter(None, [few(name, wanted, len(chosen))])
+    return found, warnings
 
 
 def _read(video: object, path: str | os.PathLike[str], chosen: Sequence[int], count: int) -> Iterator[RgbImage]:

@@ -36,13 +36,14 @@ def evaluate(
     batch_size: int = 16,
     seed: int = 0,
     strict: bool = False,
+    frames: int | str | None = None,
     progress: Progress = quiet,
 ) -> Evaluation:
     """Measure the quality of the maps of *methods*.
 
     Args:
         model: As for `onnxcam.Explainer`; likewise *layer*, *preprocess*, *labels* and *provider*.
-        images: Image files.
+        images: Image files; of a video the *frames* are images.
         methods: Ids of methods.
         metrics: Ids or groups of metrics, or ``"all"``. Default: the groups that compute each map once
             (docs/evaluate.md).
@@ -53,6 +54,7 @@ def evaluate(
         batch_size: Images, or perturbed copies of one image, per pass.
         seed: Random seed.
         strict: Raise on an image that cannot be read; otherwise leave it out and name it in the result.
+        frames: Which frames of a video: so many, spread evenly, ``"stride=5"`` or ``"fps=2"``; None: 32.
         progress: Progress callback, see `onnxcam.progress`.
 
     Raises:
@@ -78,6 +80,7 @@ def evaluate(
         batch_size=batch_size,
         seed=seed,
         strict=strict,
+        frames=frames,
     )
     found = assembled(run.empty, (measured for _, measured in run.measure(progress)))
     for source in run.sources() if run.checks else ():

@@ -13,6 +13,7 @@ from onnxcam.explainer.explainer import Explainer
 from onnxcam.graph.io import ModelLike, load
 from onnxcam.graph.model_files import model_hash
 from onnxcam.hub import name_of
+from onnxcam.media.video import frames_of
 from onnxcam.metrics.base import Case, Curve, Metric
 from onnxcam.metrics.dataset import Dataset, Item
 from onnxcam.metrics.lookup import choose, choose_methods, sort_settings
@@ -73,6 +74,7 @@ class EvaluationRun:
         batch_size: int = 16,
         seed: int = 0,
         strict: bool = False,
+        frames: int | str | None = None,
         shard: Shard | None = None,
     ) -> EvaluationRun:
         """Return the run with the arguments of `onnxcam.metrics.evaluate`, and the images of *shard*."""
@@ -88,7 +90,8 @@ class EvaluationRun:
         own = sort_settings(settings or {}, ids, chosen)
         options: dict[str, Any] = {"provider": provider, "preprocess": preprocess, "labels": labels}
         network = Explainer(model, GRADIENT_FREE, target=target, **options)
-        dataset = Dataset(network, known, target, tuple(images), batch_size, seed, strict, shard)
+        names, told = frames_of([os.fspath(image) for image in images], frames)
+        dataset = Dataset(network, known, target, tuple(names), batch_size, seed, strict, shard)
         found = Evaluation(
             model=name_of(model) if isinstance(model, str | os.PathLike) else None,
             preprocess=str(network.preprocessing),
@@ -99,7 +102,7 @@ class EvaluationRun:
             seed=seed,
             settings=own,
             better={thing.id: "higher" if thing.higher else "lower" for thing in chosen},
-            warnings=[*network.warnings, *dataset.notes],
+            warnings=[*told, *network.warnings, *dataset.notes],
             unreadable=dataset.unreadable,
         )
         require(checks, model, dataset.classes)

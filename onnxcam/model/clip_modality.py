@@ -75,7 +75,8 @@ class ClipModality:
         if not video.is_video(source):
             raise ImageError(f"{os.fspath(source)}: is no video; {self.single}, or give a video file")
         taken, chosen, rate = video.sampled(source, self.frames, self.length or FRAMES)
-        clip = Clip(np.stack(list(taken)), tuple(chosen), rate)
+        notes = tuple(filter(None, [video.few(source, self.frames, len(chosen))]))
+        clip = Clip(np.stack(list(taken)), tuple(chosen), rate, notes)
         return self._counted(clip, os.fspath(source))
 
     def _counted(self, clip: Clip, name: str) -> Clip:

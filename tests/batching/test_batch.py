@@ -183,6 +183,25 @@ def rows_error(where: str) -> str:
     return next(f"{row['id']}: {row['error']}" for row in rows(where) if row["error"])
 
 
+def test_a_folder_of_another_number_of_shards_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder(Path("photos"), 4)
+    batch(SHAPES, "photos", "out", shard="0/3")
+    monkeypatch.setattr("onnxcam.batching.batch.read_source", None)
+    for shard in ("2/4", "0/1"):
+        with pytest.raises(OutputError, match=r"out: holds '(part|summary)-0-of-3.*' of a run in 3 shards, and shard "):
+            batch(SHAPES, "photos", "out", shard=shard)
+
+
+def test_targets_given_twice_and_more_classes_than_there_are(onnxcam: Any) -> None:
+    folder(Path("photos"), 1)
+    ran: Ran = onnxcam("batch", SHAPES, "photos", "-o", "twice", "-t", "star", "-t", "ring", "-t", "star")
+    assert "warning: --target 'star' is given 2 times; it is explained once" in ran.err
+    assert [row["label"] for row in rows("twice")] == ["star", "ring"]
+    ran = onnxcam("batch", SHAPES, "photos", "-o", "all", "--top", "99")
+    assert "warning: top=99: the model has 6 classes, and all are explained" in ran.err
+    assert len(rows("all")) == 6
+
+
 def test_a_picture_that_ends_its_process_is_a_row_with_its_error() -> None:
     folder(Path("photos"), 6, red=RED, sad=RED)
     found = batch(SHAPES, "photos", "out", preprocess=preprocess, part_size=4)

@@ -1,7 +1,9 @@
 """Videos: sampling, networks of images and of clips over a file, and one-line errors."""
 
 import csv
+import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 from onnxcam.errors import ImageError, OutputError, PreprocessError
 from onnxcam.explainer.explainer import Explainer
-from onnxcam.media import video
+from onnxcam.media import image, video
 from onnxcam.structure.layout import GridLayout
 
 COUNT = 24
@@ -122,6 +124,54 @@ def test_videos_that_cannot_be_read(clip: Path, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
     with pytest.raises(ImageError, match=r"a\.png: is no video; the model takes clips of 8 frames"):
         Explainer(clip_network("ncthw"))(tmp_path / "a.png")
+
+
+def test_frames_are_images_by_their_names(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, numbers, _ = video.sampled(clip, "stride=5", 1)
+    for number, frame in zip(numbers, frames, strict=True):
+        np.testing.assert_array_equal(image.read(f"{clip}#{number}"), frame)
+    monkeypatch.setattr(cv2, "CAP_PROP_POS_FRAMES", -1)  # as where OpenCV cannot seek
+    np.testing.assert_array_equal(image.read(f"{clip}#{number}"), frame)
+    for name in (f"{clip}#99", "missing.mp4#0"):
+        with pytest.raises(ImageError, match=r"frame 99 of the video cannot be read|missing.mp4: no such file"):
+            image.read(name)
+
+
+def test_validate_evaluate_and_record_take_the_frames_of_a_video(
+    clip: Path, tmp_path: Path, onnxcam: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("scipy", reason="the extra onnxcam[edge] is not installed")
+    monkeypatch.chdir(tmp_path)
+    onnx.save(image_network(), "net.onnx")
+    own = (clip, "--frames", "4", "-p", "unit")
+    ran = onnxcam("validate", "net.onnx", "net.onnx", *own, "-o", "validated", "-r", "top1>=1", "-t", "0")
+    assert ran.code == 0, ran.err
+    found = json.loads(Path("validated", "validation.json").read_text())["pictures"]
+    assert [one["picture"] for one in found] == [f"{clip}#{number}" for number in (3, 9, 15, 21)]
+    assert 'alt="the image clip.mp4#15"' in Path("validated", "report.html").read_text()
+    assert onnxcam("evaluate", "net.onnx", *own, "-o", "evaluated", "--metric", "sparseness", "-t", "0").code == 0
+    assert len(json.loads(Path("evaluated", "evaluation.json").read_text())["pictures"]) == 4
+    assert onnxcam("record", "net.onnx", *own, "-o", "recorded").code == 0
+    ran = onnxcam(
+        "validate", "net.onnx", "net.onnx", clip, "--frames", "99", "-p", "unit", "-o", "all", "-r", "top1>=1"
+    )
+    assert "clip.mp4: has 24 frames, and 99 are asked for: all are taken" in ran.err
+    image.write("photo.png", np.zeros((32, 32, 3), np.uint8))
+    ran = onnxcam("validate", "net.onnx", "net.onnx", "photo.png", "--frames", "4", "-o", "none")
+    assert (ran.code, ran.err) == (
+        2,
+        "error: frames (--frames) are of videos, and none of the files is one; leave them out\n",
+    )
+
+
+def test_frames_of_what_is_no_video_are_refused(clip: Path) -> None:
+    own = Explainer(image_network(), preprocess="unit", frames=30)
+    assert own(clip, 0).warnings[0].endswith("clip.mp4: has 24 frames, and 30 are asked for: all are taken")
+    for call in (own, own.each):
+        with pytest.raises(
+            PreprocessError, match=r"frames= .--frames. is for videos, and this is an image; leave it out"
+        ):
+            call(np.zeros((32, 32, 3), np.uint8), 0)
 
 
 def test_a_codec_that_is_missing(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

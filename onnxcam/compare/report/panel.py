@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam import paths
 from onnxcam.compare.drawing import unpacked
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.map_comparison import ObjectComparison
@@ -214,7 +213,7 @@ def uri(rgb: RgbImage, kind: str = ".jpg") -> str:
 def _read(pair: ImageComparison) -> RgbImage:
     is_record = pair.picture.lower().endswith(OF_NUMBERS)
     picture = drawn_record(pair.picture, pair.size) if is_record else image.read(pair.picture)
-    data = paths.read_bytes(pair.picture, ImageError, "image", image.MAX_BYTES)
+    data = image.load(pair.picture)
     if hashlib.sha256(data).hexdigest() != pair.sha256:
         raise ImageError(f"{pair.picture}: the file has changed since the comparison")
     return picture
