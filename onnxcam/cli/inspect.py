@@ -60,6 +60,7 @@ def command(
             _print_support(each)
         return
     from onnxcam.inspection import survey
+    from onnxcam.methods.base import INDEPENDENT
 
     found = survey(model)
     if as_json:
@@ -88,7 +89,9 @@ def command(
         say(f"\nlayers, the automatic choice first ({found.reason}):")
         show.table(("layer", "tensor", "size"), found.layers)
     say("\nmethods:")
-    show.table(("id", "", ""), [(name, "yes" if not why else "no", why) for name, why in found.methods.items()])
+    beside = {**found.caveats, **dict.fromkeys(found.class_independent, INDEPENDENT)}
+    rows = [(name, "no" if why else "yes", why or beside.get(name, "")) for name, why in found.methods.items()]
+    show.table(("id", "", ""), rows)
 
 
 def _print_support(found: ProviderSupport) -> None:
