@@ -1,7 +1,8 @@
 """Compare the maps with the peers' on the same networks and weights: ``python benchmarks/agreement.py [--here]``.
 
 It prints the tables of docs/agreement.md, one for each peer: the correlation of what `attribute` returns with the
-peer's map. `maps.py` and `maps_saliency.py` say who is compared with whom, and how each peer is called.
+peer's map. `maps.py`, `maps_concepts.py` and `maps_saliency.py` say who is compared with whom, and how each peer is
+called.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ TABLE = "| method | peer | network | correlation |\n|---|---|---|---:|"
 def main() -> None:
     """Print a table for each peer."""
     import maps
+    import maps_concepts
     import maps_saliency
     import numpy as np
 
@@ -30,7 +32,8 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     cases = {name: maps.case(name, environment.CACHE) for name in maps.NETWORKS}
-    for peer, rows in {**maps.PEERS, **maps_saliency.PEERS}.items():
+    concepts = {"pytorch-grad-cam": [*maps.PEERS["pytorch-grad-cam"], *maps_concepts.ROWS]}
+    for peer, rows in {**maps.PEERS, **concepts, **maps_saliency.PEERS}.items():
         print(f"\n## {peer} {maps.version(peer)}\n\n{TABLE}", flush=True)
         for row in rows:
             if row.method not in METHODS:

@@ -26,7 +26,7 @@ __all__ = ["ConceptFinder", "read_concepts"]
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _FactorisedImage:
     """One image: its request, the sessions and outputs of one pass, and what may be asked about it."""
 
     image: PreprocessedImage
@@ -67,14 +67,14 @@ class ConceptFinder:
             for one, part in zip(seen, parts, strict=True)
         ]
 
-    def _see(self, image: PreprocessedImage, goal: Goal, extra: Arrays) -> _Seen:
+    def _see(self, image: PreprocessedImage, goal: Goal, extra: Arrays) -> _FactorisedImage:
         request = ExplanationRequest(image.tensor, [goal], extra)
         compiled = self.runner.compiled(request)
         outputs = compiled.run(request.feeds(self.runner.network))
         queries = self.runner.queries(compiled, request, outputs, self.runner.settings[BATCH_SIZE])
-        return _Seen(image, request, compiled, outputs, queries)
+        return _FactorisedImage(image, request, compiled, outputs, queries)
 
-    def _require_one_layer(self, seen: Sequence[_Seen], activations: Sequence[Array]) -> None:
+    def _require_one_layer(self, seen: Sequence[_FactorisedImage], activations: Sequence[Array]) -> None:
         names = list(dict.fromkeys(one.compiled.layer_name for one in seen))
         if len(names) > 1 or len({len(a) for a in activations}) > 1:
             raise MethodError(
@@ -82,7 +82,7 @@ class ConceptFinder:
                 "(--layer), or leave out the setting together"
             )
 
-    def _named(self, seen: Sequence[_Seen], parts: Sequence[Factors], found: Factors) -> list[Concept]:
+    def _named(self, seen: Sequence[_FactorisedImage], parts: Sequence[Factors], found: Factors) -> list[Concept]:
         """Return the concepts, each named by the image that has most of it."""
         amounts = np.array([part.amounts.sum(0) for part in parts])  # [images, concepts]
         best, count = amounts.argmax(0), len(found.vectors)
@@ -104,7 +104,7 @@ class ConceptFinder:
         return concepts
 
     def _maps(
-        self, one: _Seen, maps: Array, concepts: Sequence[Concept], shares: Sequence[float], images: int
+        self, one: _FactorisedImage, maps: Array, concepts: Sequence[Concept], shares: Sequence[float], images: int
     ) -> ConceptMaps:
         space = one.queries.activation.shape[1:]
         raw = np.ascontiguousarray(maps.T.reshape(-1, *space), np.float32)
@@ -132,7 +132,7 @@ class ConceptFinder:
             enlarge=partial(self._enlarged, one),
         )
 
-    def _enlarged(self, one: _Seen, raw: Any) -> Array:
+    def _enlarged(self, one: _FactorisedImage, raw: Any) -> Array:
         return self.assembler.at_image(raw, one.image.content, one.request, one.compiled)
 
 

@@ -24,7 +24,7 @@ _COLOURS: dict[str, Colour] = {
     "violet": (150, 85, 255),
 }
 _GOLDEN = 0.618034  # of a turn: hues that follow each other lie far apart
-_LEAST = 420  # pixels of the longer side of an image beside a legend
+_LEAST = 320  # pixels of the longer side of an image beside a legend
 _INK, _QUIET = (27, 28, 30), (110, 113, 120)
 _MARGIN, _SWATCH, _ROW = 14, 22, 46  # pixels of a legend
 

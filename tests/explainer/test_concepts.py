@@ -6,6 +6,7 @@ import json
 import math
 import pickle
 import re
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from onnxcam.errors import MethodError
 from onnxcam.media.image import read, write
 from onnxcam.methods import concepts as factors
 from tests.cli.test_cli import Run
+from tests.docs_pages import follow
 from tests.optional import libraries_of
 
 COLOURS = np.array([[[255, 0, 0], [0, 102, 0]], [[153, 0, 0], [0, 255, 0]]], np.uint8)
@@ -58,7 +60,7 @@ def test_by_hand() -> None:
     drawn = found.overlay(0.5)
     np.testing.assert_allclose(drawn[0, 0], (red + COLOURS[0, 0]) / 2, atol=1)
     np.testing.assert_allclose(drawn[0, 1], (0.4 * green + COLOURS[0, 1]) / 2, atol=1)
-    assert found.overlay(legend=True).shape[1] > 500
+    assert found.overlay(legend=True).shape[1] > 450
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(found)).maps, found.maps)
 
 
@@ -152,7 +154,7 @@ def test_command(onnxcam: Run) -> None:
     assert ran.err.count("dff is independent of the class: its map hardly depends on the target; gradcam shows") == 1
     assert [each["share"] for each in two["concepts"]] == pytest.approx([1, 0], abs=1e-4)
     assert np.load(one["raw"]).shape == np.load(two["raw"]).shape == (2, 2, 2)
-    assert read(one["overlay"]).shape[1] > 500
+    assert read(one["overlay"]).shape[1] > 450
     assert not Path("out/journal.jsonl").exists()
     ran = onnxcam(*words, "--set", "rank=1", "-o", "ranked")
     assert ran.code == 0, ran.err
@@ -179,3 +181,18 @@ def test_an_interrupted_run_resumes(onnxcam: Run, monkeypatch: pytest.MonkeyPatc
     assert ran.code == 0, ran.err
     assert len(calls) == 3
     assert len(ran.out.splitlines()) == 4
+
+
+def test_the_page(onnxcam: Run) -> None:
+    """Its commands and its Python run, in a folder with the files that it names."""
+    assets = resources.files("onnxcam") / "assets"
+    for source, name in (("shapes.onnx", "model.onnx"), ("shapes_1.png", "img.jpg"), ("shapes_2.png", "second.png")):
+        Path(name).write_bytes((assets / source).read_bytes())
+    assert len(follow("concepts.md", onnxcam)) == 2
+    assert {path.name for path in Path("both").iterdir()} == {
+        "img-concepts-dff-overlay.jpg",
+        "img-concepts-dff-raw.npy",
+        "manifest.json",
+        "second-concepts-dff-overlay.jpg",
+        "second-concepts-dff-raw.npy",
+    }
