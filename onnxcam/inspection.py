@@ -60,6 +60,8 @@ class ModelReport:
         layers: (name, tensor, size) of each candidate layer; the first is the default.
         reason: Why the first layer is the default.
         methods: For each method's id why it does not apply; empty if it applies.
+        class_independent: The methods that apply, and whose maps hardly depend on the target.
+        caveats: For methods that apply when their maps are blank, and what to try then.
         reading: What was read of the model, and how each part is known.
         warnings: What the user should know.
     """
@@ -79,6 +81,8 @@ class ModelReport:
     layers: list[Row] = field(default_factory=list)
     reason: str = ""
     methods: dict[str, str] = field(default_factory=dict)
+    class_independent: list[str] = field(default_factory=list)
+    caveats: dict[str, str] = field(default_factory=dict)
     reading: list[Part] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -218,6 +222,9 @@ def _inspect_methods(found: ModelReport, description: ModelDescription, prepared
         method.id: why if method.uses_layer and choice is None else _refusal(prepared, method, choice, aim, tasks[0])
         for method in METHODS.values()
     }
+    applying = [method for method in METHODS.values() if not found.methods[method.id]]
+    found.class_independent = [method.id for method in applying if method.class_independent]
+    found.caveats = {method.id: method.caveat for method in applying if method.caveat}
 
 
 def _refusal(prepared: PreparedModel, method: Method, choice: Choice | None, aim: Aim, task: Task) -> str:

@@ -134,7 +134,7 @@ def command(
     An interrupted run resumes when you repeat the command.
     """
     from onnxcam.cli import show
-    from onnxcam.explainer.explainer import Explainer
+    from onnxcam.explainer.explainer import CONCEPTS, Explainer
     from onnxcam.explainer.explanation import Drawing, check_drawing
     from onnxcam.explainer.manifest import Folder
     from onnxcam.explainer.many import explain_images, identity
@@ -188,10 +188,22 @@ def command(
     wanted: Sequence[str | None] = [f"top={top}"] if top else options.once(target) or [None]
     for one in wanted:
         explainer.check(one)
-    several = identity(explainer, wanted, **drawing) if len(names) > 1 else None
+    concepts = explainer.method == CONCEPTS and "rank" not in explainer.settings
+    resumes = len(names) > 1 and not (concepts and explainer.shares_concepts)
+    several = identity(explainer, wanted, **drawing) if resumes else None
     progress = show.explaining if find_method(explainer.method).in_graph and several else quiet
     with Folder(output, overwrite=overwrite, identity=several) as folder:
-        explain_images(explainer, names, wanted, folder, strict=strict, jobs=jobs, progress=progress, **drawing)
+        explain_images(
+            explainer,
+            names,
+            wanted,
+            folder,
+            strict=strict,
+            jobs=jobs,
+            progress=progress,
+            concepts=concepts,
+            **drawing,
+        )
     parts.write_words(explainer, folder, output, overwrite=overwrite)
     if as_json:
         show.json(folder.entries)

@@ -71,6 +71,7 @@ def command(
         raise typer.BadParameter(f"--layers is auto or all, not {layers!r}")
     from onnxcam.hub import name_of
     from onnxcam.inspection import every_layer, survey
+    from onnxcam.methods.base import INDEPENDENT
 
     if layers == "all":
         rows = every_layer(model)
@@ -106,7 +107,9 @@ def command(
         say(f"\nlayers, the automatic choice first ({found.reason}):")
         show.table(("layer", "tensor", "size"), found.layers)
     say("\nmethods:")
-    show.table(("id", "", ""), [(name, "yes" if not why else "no", why) for name, why in found.methods.items()])
+    beside = {**found.caveats, **dict.fromkeys(found.class_independent, INDEPENDENT)}
+    rows = [(name, "no" if why else "yes", why or beside.get(name, "")) for name, why in found.methods.items()]
+    show.table(("id", "", ""), rows)
 
 
 def _layer(row: LayerRow) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -68,6 +68,7 @@ def explanations(entries: Sequence[dict[str, Any]], folder: Path) -> None:
     def path(text: str) -> str:
         return Path(text).name if out.is_terminal else text
 
+    _concepts([entry for entry in entries if "concepts" in entry], path)
     rows = [
         (
             path(entry["image"]),
@@ -78,8 +79,10 @@ def explanations(entries: Sequence[dict[str, Any]], folder: Path) -> None:
             path(entry["overlay"] or entry["raw"]),
         )
         for entry in entries
+        if "concepts" not in entry
     ]
-    table(("image", "target", "# score", "# probability", "box", "overlay"), rows)
+    if rows:
+        table(("image", "target", "# score", "# probability", "box", "overlay"), rows)
     for entry in entries:
         if entry["parts"] is not None:
             print_out(" ".join(f"{each['part']} {each['weight']:.2f}" for each in entry["parts"]))
@@ -90,6 +93,25 @@ def _probability(entry: dict[str, Any]) -> str:
     """Return the probability in words, of a contrast those of both sides."""
     found = [entry["probability"], entry.get("probability_against")]
     return " against ".join(f"{one:.1%}" for one in found if one is not None)
+
+
+def _concepts(entries: Sequence[dict[str, Any]], path: Callable[[str], str]) -> None:
+    """Print one row per concept of an image."""
+    rows = [
+        (
+            path(entry["image"]),
+            str(one["concept"]),
+            one["colour"],
+            one["label"] or ("" if one["index"] is None else str(one["index"])),
+            "" if one["probability"] is None else f"{one['probability']:.1%}",
+            f"{one['share']:.1%}",
+            path(entry["overlay"] or entry["raw"]),
+        )
+        for entry in entries
+        for one in entry["concepts"]
+    ]
+    if rows:
+        table(("image", "# concept", "colour", "class", "# probability", "# share", "overlay"), rows)
 
 
 def shard(summary: ShardSummary, folder: Path, *, as_json: bool) -> None:

@@ -95,6 +95,13 @@ class Assembler:
             warnings=(*self._warnings(picture, request, compiled, index, flat), *self._misplaced(place, own), *doubts),
         )
 
+    def at_image(
+        self, raw: Array, picture: Any, request: ExplanationRequest, compiled: CompiledExplanation
+    ) -> NDArray[np.float32]:
+        """Return *raw*, a map at the layer, at the size of *picture*, with the values that it has."""
+        space = self._space(request)
+        return self.network.modality.enlarge(raw, picture, compiled.place(space), space)
+
     def _map(
         self,
         flat: Array,
@@ -187,16 +194,18 @@ class Assembler:
         name = f"class {label!r}" if is_class else f"target {goal.words!r}"
         if self.method.black_box:
             return f"the map is blank: nowhere does covering the image lower the score of {name}"
-        value, where = self.network.picture, "the input"
+        value = self.network.picture
+        where = "the attention to the image" if self.method.needs_attention else "the input"
         if compiled.layers:
             value, where = compiled.layers[0].tensor, f"layer {compiled.layers[0].name!r}"
-        if self.method.blind:
+        if self.method.class_independent:
             return f"the map is blank: nothing stands out at {where}, whatever the target; choose another layer"
         self._require_gradient(request, index, value, f"the gradient of {name} at {where}")
+        another = "layer" if compiled.layers else "method"
         return (
             f"the map is blank: at {where} everything speaks against {name}; signed=True (--signed) shows what does"
             + (f", and so does the target 'not {label}'" if is_class else "")
-            + "; or try another class or layer"
+            + f"; {self.method.caveat or f'or try another class or {another}'}"
         )
 
     def _require_gradient(self, request: ExplanationRequest, index: int | None, value: str, gradient: str) -> None:

@@ -143,11 +143,11 @@ class CompiledExplanation:
         self._require_one_score_each(found, len(feeds[self.aim.input]))
         return found
 
-    def run_head(self, feeds: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the head's scores [B]."""
+    def run_head(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] = (SCORE,)) -> Arrays:
+        """Return *outputs* of the head, [B, …] each."""
         if self.head is None:
             raise MethodError("this method runs the head of the network; enter it with uses_head=True")
-        return self._run(self.head, {name: feeds[name] for name in self.head.inputs}, None)[SCORE]
+        return self._run(self.head, {name: feeds[name] for name in self.head.inputs}, outputs)
 
     def _require_one_score_each(self, found: Arrays, count: int) -> None:
         scores, chosen = found.get(SCORE), found.get(CHOSEN)

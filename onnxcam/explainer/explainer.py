@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias, Unpack, overload
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from onnxcam.errors import MethodError, ModelError, PreprocessError, TargetError
 from onnxcam.explainer.assembler import Assembler
 from onnxcam.explainer.compiled import CompiledExplanation
+from onnxcam.explainer.concept_maps import ConceptMaps
+from onnxcam.explainer.concepts import ConceptFinder, read_concepts
 from onnxcam.explainer.explanation import Explanation
 from onnxcam.explainer.frame_maps import explain_frames
 from onnxcam.explainer.options import FixedArguments, Options
@@ -29,7 +32,7 @@ from onnxcam.media.video import is_video
 from onnxcam.metadata.reading import Part
 from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
 from onnxcam.methods import find_method, read_settings
-from onnxcam.methods.base import AUTO, NONE, SMOOTH
+from onnxcam.methods.base import AUTO, INDEPENDENT, NONE, SMOOTH
 from onnxcam.model.clip_modality import ClipModality
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.inputs import InputValue
@@ -45,10 +48,12 @@ from onnxcam.targets.detection import Detections
 from onnxcam.targets.kinds import Class, Text
 from onnxcam.targets.registry import TargetKind
 
-__all__ = ["BATCH", "Explainer", "Image", "explain"]
+__all__ = ["BATCH", "CONCEPTS", "Explainer", "Image", "explain"]
 
 Image: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8] | PreprocessedImage"
 
+CONCEPTS = "dff"
+"""The method that finds concepts."""
 BATCH = 8
 """The number of images in a run, where the model's batch size is open."""
 
@@ -332,6 +337,82 @@ class Explainer(FixedArguments):
             order = self.network.task.ranked(replace(look, known=first.outputs))
         return [first, *(self(prepared, wish, inputs) for wish in order[1:count])]
 
+    @overload
+    def concepts(
+        self, images: Image, number: int | None = None, target: Target = None, *, together: bool | None = None
+    ) -> ConceptMaps: ...
+    @overload
+    def concepts(
+        self, images: list[Image], number: int | None = None, target: Target = None, *, together: bool | None = None
+    ) -> list[ConceptMaps]: ...
+    def concepts(
+        self,
+        images: Image | list[Image],
+        number: int | None = None,
+        target: Target = None,
+        *,
+        together: bool | None = None,
+    ) -> ConceptMaps | list[ConceptMaps]:
+        """Find what the layer sees in an image, whatever the class: all concepts of method `dff`, of one factorisation.
+
+        Args:
+            images: An image as for a call, or a list of images.
+            number: The number of concepts; None is the setting *concepts* of `dff`, 5.
+            target: Of models that are no classifiers: what chooses the layer. It changes nothing else.
+            together: The images share one factorisation: a concept has the same number, colour and class in all of
+                them. None is the setting *together* of `dff`, no.
+
+        Raises as a call does, and MethodError where the layer has fewer positions or channels than concepts.
+
+        Example:
+            >>> found = Explainer("resnet50.onnx").concepts("cat.jpg", 4)
+            >>> found.classes, found.maps.shape
+        """
+        if self.method != CONCEPTS:
+            return self._of_concepts.concepts(images, number, target, together=together)
+        several = images if isinstance(images, list) else [images]
+        count = self._runner.settings["concepts"] if number is None else read_concepts(number)
+        extra = self.network.read_inputs({})
+        with self.network.telling_guess():
+            batch = [self._image_of_concepts(image) for image in several]
+            goals = [self._goal_of_concepts(target, one, extra) for one in batch]
+            rows = list(zip(batch, goals, strict=True))
+            shared = self.shares_concepts if together is None else together
+            groups = [rows] if shared else [[row] for row in rows]
+            finder = ConceptFinder(self._runner, self._assembler)
+            found = [one for group in groups if group for one in finder.find(group, extra, count)]
+        return found if isinstance(images, list) else found[0]
+
+    @property
+    def shares_concepts(self) -> bool:
+        """Whether the images of one call of `concepts` share them: the setting *together* of `dff`."""
+        return bool(self._runner.settings.get("together") == "yes")
+
+    @cached_property
+    def _of_concepts(self) -> Explainer:
+        """The explainer of the same model that finds concepts."""
+        return self.replace(method=CONCEPTS, settings={}, smooth=NONE, signed=False)
+
+    def _image_of_concepts(self, image: Image) -> PreprocessedImage:
+        """Return the prepared *image*; MethodError for what is no picture."""
+        found = None if self._is_of_frames(image) else self.prepare(image)
+        pixels = np.zeros(0) if found is None or self._tiled is not None else found.content
+        if found is None or not isinstance(pixels, np.ndarray) or pixels.shape[2:] != (3,):
+            raise MethodError(
+                "all concepts at once are those of images in one piece, not of windows, volumes, signals or videos; "
+                "choose one concept, settings={'rank': 1} (--set rank=1)"
+            )
+        return found
+
+    def _goal_of_concepts(self, target: Target, image: PreprocessedImage, extra: Arrays) -> Goal:
+        """Return what chooses the layer: of a classifier its top class, whatever the *target*."""
+        look = self.network.look(image.tensor, image.content, extra)
+        if isinstance(self.network.task, Classes):
+            wish = parse(self.target if target is None else target, self.class_names)
+            self.network.task.check(wish)
+            return self._marked(self.network.resolve(Top(), look), wish)
+        return self._goal(target, look)
+
     def _of_classes(
         self, prepared: PreprocessedImage, wishes: Sequence[TargetKind], inputs: Mapping[str, InputValue] | None
     ) -> list[Explanation] | None:
@@ -471,7 +552,17 @@ class Explainer(FixedArguments):
             raise TargetError(
                 f"top={wish.count} is {wish.count} explanations; ask for each (--target twice, Explainer.each)"
             )
-        return self.network.resolve(wish, look)
+        return self._marked(self.network.resolve(wish, look), wish)
+
+    def _marked(self, goal: Goal, wish: TargetKind) -> Goal:
+        """Return *goal* with a warning if the user asked for it and the method hardly depends on it."""
+        if not find_method(self.method).class_independent or wish == Top():
+            return goal
+        warning = (
+            f"{self.method} is {INDEPENDENT}: its map hardly depends on the target; "
+            f"{self.network.task.method} shows what speaks for one"
+        )
+        return replace(goal, warnings=(*goal.warnings, warning))
 
     def _each(self, wanted: Target | Sequence[Target], count: int) -> list[Target]:
         each = _listed(wanted, count)

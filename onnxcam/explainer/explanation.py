@@ -33,6 +33,8 @@ __all__ = [
     "Format",
     "WrittenMaps",
     "check_drawing",
+    "npy",
+    "write_encoded",
 ]
 
 WHITE, GREEN = (255, 255, 255), (0, 255, 0)
@@ -226,19 +228,14 @@ class Explanation:
         Returns the paths by kind: ``"overlay"``, ``"map"``, ``"raw"``, and of a signal ``"time"``, the map along
         time as .csv; of a video ``"video"``, .mp4. OutputError where they cannot be written.
         """
-        folder = Path(directory)
-        encoded = self.encode(stem, **drawing)
-        with files.writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        files.write_together({folder / name: data for name, data in encoded.values()})
-        return {kind: folder / name for kind, (name, _) in encoded.items()}
+        return write_encoded(Path(directory), self.encode(stem, **drawing))
 
     def encode(self, stem: str, **drawing: Unpack[Drawing]) -> dict[str, tuple[str, bytes]]:
         """Return the files that `save` writes: by kind the name and the content."""
         chosen: Drawing = {**EXACT, **drawing}
         check_drawing(chosen)
         start, maps = f"{stem}-{self.slug}-{self.method}", chosen["maps"]
-        found = {"raw": (f"{start}-raw.npy", _npy(self.raw))}
+        found = {"raw": (f"{start}-raw.npy", npy(self.raw))}
         timed = self.signal or self.clip
         if timed is not None and self.along_time is not None:
             found["time"] = f"{start}-time.csv", _table(timed, self.along_time)
@@ -246,7 +243,7 @@ class Explanation:
             content = video.encode(self.clip, self.map, chosen["alpha"], chosen["colormap"])
             found["video"] = f"{start}-overlay.mp4", content
         if maps == "all" and self.affine is None:
-            found["map"] = f"{start}-map.npy", _npy(self.map)
+            found["map"] = f"{start}-map.npy", npy(self.map)
         elif maps == "all" and self.affine is not None:
             found["map"] = f"{start}-map.nii.gz", volume.encode(self.map, self.affine)
         if maps != "raw":
@@ -274,6 +271,14 @@ def check_drawing(drawing: Drawing) -> None:
         raise OutputError(f"the quality is {quality}; it is a whole number from 1 to 100")
 
 
+def write_encoded(folder: Path, encoded: Mapping[str, tuple[str, bytes]]) -> dict[str, Path]:
+    """Write *encoded* files, by kind the name and the content, into *folder*; return their paths by kind."""
+    with files.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    files.write_together({folder / name: data for name, data in encoded.values()})
+    return {kind: folder / name for kind, (name, _) in encoded.items()}
+
+
 def _table(signal: Signal | Clip, weights: NDArray[np.float32]) -> bytes:
     """Return the map along time as the content of a .csv file: the time and the weight of each sample."""
     columns = [signal.times, weights, *([signal.scores] if isinstance(signal, Clip) and signal.scores else [])]
@@ -282,7 +287,7 @@ def _table(signal: Signal | Clip, weights: NDArray[np.float32]) -> bytes:
     return "\n".join([header, *rows, ""]).encode()
 
 
-def _npy(array: NDArray[Any]) -> bytes:
+def npy(array: NDArray[Any]) -> bytes:
     """Return *array* as the content of an .npy file."""
     content = io.BytesIO()
     np.save(content, array)

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, Unpack
 
 from onnxcam import files, journal
 from onnxcam.errors import OnnxcamError
+from onnxcam.explainer.concept_maps import ConceptMaps
 from onnxcam.explainer.explanation import SMALL, Drawing, Explanation
 from onnxcam.metadata.reading import Part
 from onnxcam.text import finite, to_json_rows
@@ -54,9 +55,9 @@ class ExplanationJournal(journal.RunJournal[ExplainedImage]):
 
 @dataclass(frozen=True)
 class Named:
-    """An explanation, the start of the names of its files, and the explainer's reading of the model."""
+    """An explanation or the concepts of an image, the start of the names of its files, and the reading of the model."""
 
-    explanation: Explanation
+    explanation: Explanation | ConceptMaps
     stem: str
     reading: Sequence[Part]
 
@@ -144,7 +145,7 @@ class Folder(files.OutputFolder):
     def add(
         self,
         image: str | os.PathLike[str],
-        explanation: Explanation,
+        explanation: Explanation | ConceptMaps,
         *,
         reading: Sequence[Part] = (),
         **drawing: Unpack[Drawing],
@@ -156,7 +157,9 @@ class Folder(files.OutputFolder):
         (entry,) = self.put(len(self._rows), image, [self.named(image, explanation, reading)], **drawing)
         return entry
 
-    def named(self, image: str | os.PathLike[str], explanation: Explanation, reading: Sequence[Part]) -> Named:
+    def named(
+        self, image: str | os.PathLike[str], explanation: Explanation | ConceptMaps, reading: Sequence[Part]
+    ) -> Named:
         """Choose the names of the files of *explanation*; images are named in their order."""
         return Named(explanation, self._stem(Path(image), explanation), reading)
 
@@ -204,8 +207,6 @@ class Folder(files.OutputFolder):
         }
         contents |= dict(encoded.values())
         paths = {kind: str(path) for kind, (path, _) in encoded.items()}
-        drawn = chosen["maps"] != "raw"
-        boxes = explanation.boxes() if drawn else []
         entry = {
             "image": str(image),
             "target": {"index": explanation.target, "label": explanation.label},
@@ -218,10 +219,7 @@ class Folder(files.OutputFolder):
             "map": paths.get("map"),
             "raw": paths["raw"],
             "overlay": paths.get("overlay"),
-            "detection": explanation.detection,
-            "box": boxes[0] if boxes else explanation.box() if drawn else None,
-            "boxes": boxes if drawn else None,
-            "parts": explanation.weights,
+            **_facts(explanation, is_drawn=chosen["maps"] != "raw"),
             "note": explanation.note,
             "warnings": list(explanation.warnings),
             "reading": {
@@ -258,7 +256,7 @@ class Folder(files.OutputFolder):
         """The entries of images that could not be explained."""
         return [entry for entry in self.entries if "error" in entry]
 
-    def _stem(self, image: Path, explanation: Explanation) -> str:
+    def _stem(self, image: Path, explanation: Explanation | ConceptMaps) -> str:
         """Return the image's stem, with a number if another image of that name has the same target."""
         first = stem = image.name.removesuffix("".join(image.suffixes[-2:])) if image.suffix == ".gz" else image.stem
         count = 1
@@ -275,6 +273,19 @@ class Folder(files.OutputFolder):
         self._used.add(start)
         self._stems[start] = image
         return used
+
+
+def _facts(found: Explanation | ConceptMaps, *, is_drawn: bool) -> Entry:
+    """Return what an entry says of the map of one target, or of the concepts."""
+    if isinstance(found, ConceptMaps):
+        return {"detection": None, "box": None, "boxes": None, "parts": None, "concepts": found.rows}
+    boxes = found.boxes() if is_drawn else []
+    return {
+        "detection": found.detection,
+        "box": boxes[0] if boxes else found.box() if is_drawn else None,
+        "boxes": boxes if is_drawn else None,
+        "parts": found.weights,
+    }
 
 
 def _start(entry: Entry) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -55,6 +55,7 @@ def explain_images(
     strict: bool = False,
     jobs: int | None = None,
     progress: Progress = quiet,
+    concepts: bool = False,
     **drawing: Unpack[Drawing],
 ) -> None:
     """Explain each image for each target, and put the results into *folder*, which is open.
@@ -70,6 +71,8 @@ def explain_images(
         strict: Raise the first error of an image.
         jobs: Threads that read images; None: one per core, at most 4.
         progress: Wraps the numbers of the images.
+        concepts: Find the concepts of each image (`Explainer.concepts`) in place of maps of targets; with the setting
+            *together* of all images that can be read.
         drawing: What is written, as for `Explanation.save`.
 
     Raises:
@@ -77,11 +80,12 @@ def explain_images(
     """
     numbers = range(len(names))
     ticks = iter(progress(numbers, len(names)))
-    run = _ImageRun(explainer, names, targets, folder, strict or len(names) == 1, drawing, ticks)
+    run = _ImageRun(explainer, names, targets, folder, strict or len(names) == 1, drawing, ticks, concepts)
+    together = concepts and explainer.shares_concepts
     jobs = jobs or pipeline.default_jobs()
     try:
         pipeline.run(
-            [[number] for number in numbers],
+            [numbers] if together else [[number] for number in numbers],
             run.load,
             run.explain,
             run.write,
@@ -109,6 +113,7 @@ class _ImageRun:
     strict: bool
     drawing: Drawing
     ticks: Iterator[int]
+    concepts: bool = False
     readings: dict[int, Sequence[Part]] = field(default_factory=dict)
 
     def load(self, number: int) -> _RunImage:
@@ -129,15 +134,45 @@ class _ImageRun:
         except OnnxcamError as error:
             return _RunImage(number, name, "", error)
 
-    def explain(self, loaded: Sequence[tuple[int, _RunImage]]) -> _RunImage | None:
-        """Explain the one image of a batch for each target."""
-        ((_, image),) = pipeline.ticked(self.ticks, (), loaded)
-        if image.known is not None:
-            self.folder.keep(image.number, image.known)
-            return None
-        targets = self.targets[:1] if isinstance(image.content, OnnxcamError) else self.targets
-        found = self._explained(image, targets)
-        return _RunImage(image.number, image.name, image.sha256, found=found)
+    def explain(self, loaded: Sequence[tuple[int, _RunImage]]) -> list[_RunImage]:
+        """Explain the images of a batch, each for each target; without those that are done."""
+        new = []
+        for _, image in pipeline.ticked(self.ticks, (), loaded):
+            if image.known is None:
+                new.append(image)
+            else:
+                self.folder.keep(image.number, image.known)
+        explained = self._concepts if self.concepts else self._maps
+        return [replace(image, content=None, found=one) for image, one in zip(new, explained(new), strict=True)]
+
+    def _maps(self, images: Sequence[_RunImage]) -> list[list[Named | OnnxcamError]]:
+        """Return the explanations of each image, or the errors; one error of an image that cannot be read."""
+        return [
+            self._explained(one, self.targets[:1] if isinstance(one.content, OnnxcamError) else self.targets)
+            for one in images
+        ]
+
+    def _concepts(self, images: Sequence[_RunImage]) -> list[list[Named | OnnxcamError]]:
+        """Return the concepts of *images*, which share them if they are several, or the errors."""
+        found: dict[int, Named | OnnxcamError] = {}
+        contents: dict[int, Any] = {}
+        for image in images:
+            if isinstance(image.content, OnnxcamError):
+                if self.strict:
+                    raise self._stated(image, image.content) from image.content
+                found[image.number] = image.content
+            else:
+                contents[image.number] = image.name if image.content is None else image.content
+        try:
+            each = self.explainer.concepts(list(contents.values()), target=self.targets[0]) if contents else []
+        except OnnxcamError as error:
+            if self.strict or len(contents) > 1 or isinstance(error, _OF_EVERY_IMAGE):
+                raise
+            return [[error]]
+        names = {image.number: image.name for image in images}
+        for number, one in zip(contents, each, strict=True):
+            found[number] = self.folder.named(names[number], one, self.reading)
+        return [[found[image.number]] for image in images]
 
     def _explained(self, image: _RunImage, targets: Sequence[str | None]) -> list[Named | OnnxcamError]:
         """Return the explanations of *image* for *targets*, or the errors."""
@@ -169,9 +204,10 @@ class _ImageRun:
         alone = len(self.names) == 1
         return error if alone else type(error)(named({"image": image.name, "error": str(error)}))
 
-    def write(self, image: _RunImage) -> None:
-        """Draw and write the explanations of an image; called by threads."""
-        self.folder.put(image.number, image.name, image.found, image.sha256, **self.drawing)
+    def write(self, images: Sequence[_RunImage]) -> None:
+        """Draw and write the explanations of the images of a batch; called by threads."""
+        for image in images:
+            self.folder.put(image.number, image.name, image.found, image.sha256, **self.drawing)
 
 
 def named(entry: Mapping[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from onnxcam.explainer.request import Array, Arrays, ExplanationRequest
 from onnxcam.metadata.reserved import ACTIVATION, AROUND, CHOSEN, SCORE
 from onnxcam.methods import ModelQueries
 from onnxcam.model.description import ModelDescription
+from onnxcam.targets.scores import TOP
 
 __all__ = ["GraphQueries"]
 
@@ -32,12 +33,33 @@ class GraphQueries(ModelQueries):
 
     def run_head(self, activations: Array) -> Array:
         """Return the scores of the head; the tensors that bypass the layer are those of the image."""
+        return self.compiled.run_head(self._head_feeds(activations))[SCORE]
+
+    def classes_behind(self, activations: Iterable[Array], total: int) -> tuple[Array, Array | None] | None:
+        """Return the class with the highest score for each of *activations*, [K, *space], and its probability.
+
+        int64 [total] and float64 [total], None where the model gives no probabilities; None of a model without
+        classes.
+        """
+        names = self.network.probability_outputs
+        if names is None or CHOSEN not in self.outputs:
+            return None
+        parts = []
+        for batch in self._batches(activations, total):
+            feeds = self._head_feeds(self._replaced(batch))
+            feeds[self.compiled.aim.input] = np.full(len(batch), TOP)
+            parts.append(self.compiled.run_head(feeds, [CHOSEN, *names]))
+        found = {name: np.concatenate([part[name] for part in parts]) for name in (CHOSEN, *names)}
+        return found[CHOSEN], self.network.probabilities(found, found[CHOSEN])
+
+    def _head_feeds(self, activations: Array) -> dict[str, Array]:
+        """Return the inputs of the head for activations [B, …]."""
         count = len(activations)
         batch = np.broadcast_to(self.picture, (count, *self.picture.shape))
         around = {
             name: np.repeat(self.outputs[name.removeprefix(AROUND)], count, axis=0) for name in self.compiled.around
         }
-        return self.compiled.run_head({**self._feeds(batch), **around, ACTIVATION: activations})
+        return {**self._feeds(batch), **around, ACTIVATION: activations}
 
     def run_probabilities(self, batch: Array) -> Array:
         """Return the class's probabilities; MethodError where the model's scores give none."""

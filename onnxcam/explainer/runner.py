@@ -299,21 +299,27 @@ class Runner:
     ) -> NDArray[np.float32]:
         """Return the raw map of a *request* of one row, for which one pass gave *outputs*."""
         settings = self._settings_for(request.tensor[0])
-        queries = GraphQueries(
+        queries = self.queries(compiled, request, outputs, settings.pop(BATCH_SIZE))
+        raw = np.asarray(method.run(queries, **settings))
+        self._require_shape(method, raw, request.tensor.shape[1:])
+        return raw.astype(np.float32)
+
+    def queries(
+        self, compiled: CompiledExplanation, request: ExplanationRequest, outputs: Arrays, batch_size: int
+    ) -> GraphQueries:
+        """Return what a procedure asks about a *request* of one row, for which one pass gave *outputs*."""
+        return GraphQueries(
             picture=request.tensor[0],
             outputs=outputs,
             layout=self.network.layout,
             layer_layout=compiled.layers[0].layout if compiled.layers else None,
-            batch_size=settings.pop(BATCH_SIZE),
+            batch_size=batch_size,
             progress=self.progress,
-            method=method.id,
+            method=self.method.id,
             network=self.network,
             compiled=compiled,
             request=request,
         )
-        raw = np.asarray(method.run(queries, **settings))
-        self._require_shape(method, raw, request.tensor.shape[1:])
-        return raw.astype(np.float32)
 
     def _require_rank(self, raw: Array, picture: int) -> None:
         """Raise MethodError unless the map *raw* of a graph has the axes of space, or those of the *picture*."""

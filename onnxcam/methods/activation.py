@@ -181,7 +181,7 @@ def shapleycam(context: MapContext) -> ir.Value:
     return context.positive(weighted(context, op.ReduceMean(g, context.space(), keepdims=1)))
 
 
-@method("fem", at_layer=True, summed=True, blind=True)
+@method("fem", at_layer=True, summed=True, class_independent=True)
 def fem(context: MapContext) -> ir.Value:
     """M = Σ_k μ_k [A_k > μ_k + 2 σ_k], μ_k and σ_k the mean and standard deviation of A_k over all positions.
 

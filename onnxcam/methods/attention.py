@@ -132,7 +132,7 @@ def chefer(context: MapContext) -> ir.Value:
     return _at_cells(op, op.Squeeze(relevance, [1]), blocks[-1].layout)
 
 
-@method("rollout", at_layer=True, uses_layer=False, blind=True, needs_attention=True)
+@method("rollout", at_layer=True, uses_layer=False, class_independent=True, needs_attention=True)
 def rollout(context: MapContext) -> ir.Value:
     """Π (½ Ā + ½), Ā the mean of a block's attention over heads; the row of the class token, whatever the class.
 
@@ -153,7 +153,14 @@ def rollout(context: MapContext) -> ir.Value:
     return _at_cells(op, op.Squeeze(flow, [1]), blocks[-1].layout)
 
 
-@method("grad-eclip", at_layer=True, uses_layer=False, needs_attention=True)
+@method(
+    "grad-eclip",
+    at_layer=True,
+    uses_layer=False,
+    needs_attention=True,
+    caveat="grad-eclip reads the last block alone, which may speak against the target: then --set blocks=2 reads two, "
+    "and --method chefer all",
+)
 def grad_eclip(context: MapContext, blocks: int = 1) -> ir.Value:
     """M_j = Σ ReLU(Σ_c λ_j ∂y/∂o_c v_jc) over the last blocks, λ_j the cosine of query and key j, scaled to [0, 1].
 

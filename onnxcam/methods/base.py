@@ -23,6 +23,7 @@ __all__ = [
     "AUTO",
     "BATCH_SIZE",
     "COMMON",
+    "INDEPENDENT",
     "METHODS",
     "NONE",
     "SMOOTH",
@@ -45,6 +46,9 @@ AUTO = "auto"
 SMOOTH, NONE = "smooth", "none"
 SMOOTHINGS = (NONE, "aug", "eigen", "aug+eigen")
 """The setting of every CAM of one pass, and its values: see `augment` and `activation.summed`."""
+
+INDEPENDENT = "independent of the class"
+"""The words for methods whose maps hardly depend on the target."""
 
 Emit: TypeAlias = Callable[..., ir.Value]
 """A function from a context, and a method's settings, to a tensor of the graph."""
@@ -71,6 +75,10 @@ class _MethodEntry:
     """The map of a share of the score is that share of the map, so that the maps of the parts of a score add up."""
     sums_channels: bool = False
     """The map is the sum over the input's channels, as relevance is conserved; else their largest magnitude."""
+    class_independent: bool = False
+    """The map hardly depends on the target: README, `onnxcam inspect` and the warnings of results say so."""
+    caveat: str = ""
+    """When a map is blank, and what to try then: `onnxcam inspect` and the warning of a blank map say so."""
     needs_words: bool = False
     """The method applies to vision-language decoders only: it explains words."""
     extra: str | None = None
@@ -84,8 +92,6 @@ class GraphMethod(_MethodEntry):
     emit: Emit
     summed: bool = False
     """The map is a sum over channels, for which their principal component may stand."""
-    blind: bool = False
-    """The map is the same for every target."""
     pooled: bool = False
     """A channel has one weight for the whole layer, from the gradient at all its positions."""
     gradient_cam: bool = False
@@ -128,7 +134,7 @@ class ProcedureMethod(_MethodEntry):
     """It needs the scores of changed activations."""
 
     in_graph = False
-    summed = blind = pooled = gradient_cam = False
+    summed = pooled = gradient_cam = False
     weights = None
 
     @property
@@ -163,7 +169,7 @@ METHODS: dict[str, Method] = {}
 
 @dataclass(frozen=True)
 class MethodsWith:
-    """The type of a setting that is the id of a method with a trait: ``Annotated[str, MethodsWith("blind")]``."""
+    """The type of a setting that is the id of a method with a trait: ``Annotated[str, MethodsWith("black_box")]``."""
 
     trait: str
 
@@ -179,7 +185,8 @@ def method(
     at_layer: bool,
     uses_layer: bool | None = None,
     summed: bool = False,
-    blind: bool = False,
+    class_independent: bool = False,
+    caveat: str = "",
     pooled: bool = False,
     gradient_cam: bool = False,
     sensitivity: bool = False,
@@ -200,7 +207,8 @@ def method(
             uses_layer=at_layer if uses_layer is None else uses_layer,
             emit=function,
             summed=summed,
-            blind=blind,
+            class_independent=class_independent,
+            caveat=caveat,
             pooled=pooled,
             gradient_cam=gradient_cam,
             sensitivity=sensitivity,
@@ -225,6 +233,7 @@ def procedure(
     sensitivity: bool = False,
     needs_detections: bool = False,
     additive: bool = False,
+    class_independent: bool = False,
     extra: str | None = None,
 ) -> Callable[[Run], Run]:
     """Enter the function below into the registry as method *id*; each pass emits *around*. See `ProcedureMethod`."""
@@ -242,6 +251,7 @@ def procedure(
             sensitivity=sensitivity,
             needs_detections=needs_detections,
             additive=additive,
+            class_independent=class_independent,
             extra=extra,
         )
         return function

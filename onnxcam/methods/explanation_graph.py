@@ -150,8 +150,9 @@ def _require_rank(raw: ir.Value, like: Sequence[Any] | ir.Shape | None, method: 
 def head_graph(prepared: PreparedModel, layer: Layer, aim: Aim) -> None:
     """Cut the model of *prepared* at *layer*, in place: from the input `ACTIVATION` (and that of *aim*) to `SCORE`.
 
-    A tensor that bypasses the layer becomes an input, named `AROUND` plus its name. The image and other inputs stay
-    if the head still uses them, for a shape for example.
+    Of a classifier the class `CHOSEN` and the model's own output of scores are outputs too. A tensor that
+    bypasses the layer becomes an input, named `AROUND` plus its name. The image and other inputs stay if the head still
+    uses them, for a shape for example.
     """
     graph = prepared.model.graph
     op, own = Emitter(graph), list(graph.inputs)
@@ -161,7 +162,9 @@ def head_graph(prepared: PreparedModel, layer: Layer, aim: Aim) -> None:
         given = ir.Value(name=name, shape=value.shape, type=value.type)
         value.replace_all_uses_with(given, replace_graph_outputs=True)
         graph.inputs.append(given)
-    set_outputs(op, {SCORE: target.score}, shape=[prepared.batch], replace=True)
+    own_scores = None if target.scores is None else target.scores.output
+    graph.outputs[:] = [y for y in graph.outputs if y.name == own_scores]
+    set_outputs(op, {**target.outputs, SCORE: target.score}, shape=[prepared.batch])
     for value in own:
         if not value.uses():
             graph.inputs.remove(value)

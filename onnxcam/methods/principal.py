@@ -19,7 +19,7 @@ MOST = 4096
 """The largest number of positions: the kernel matrix then has 64 MiB, and a few of its size are in memory."""
 
 
-@method("eigencam", at_layer=True, blind=True)
+@method("eigencam", at_layer=True, class_independent=True)
 def eigencam(context: MapContext) -> ir.Value:
     """M = X v, v the first right singular vector of X: the channels' principal component, for any class.
 
@@ -46,7 +46,7 @@ def eigengradcam(context: MapContext) -> ir.Value:
     return principal_map(context, context.op.Mul(context.activation_gradient(), context.activation()))
 
 
-@method("kpcacam", at_layer=True, blind=True)
+@method("kpcacam", at_layer=True, class_independent=True)
 def kpcacam(context: MapContext) -> ir.Value:
     """M = √λ u, λ and u the first eigenvalue and vector of the centred kernel matrix tanh(X Xᵀ / K + 1).
 

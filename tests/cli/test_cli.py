@@ -18,6 +18,7 @@ import pytest
 from onnxcam import __version__
 from onnxcam.media import image
 from onnxcam.methods import METHODS
+from onnxcam.methods.base import INDEPENDENT, MethodsWith
 from tests.command import Ran
 from tests.networks import HAND_X, hand_model
 from tests.optional import libraries_of
@@ -220,6 +221,9 @@ def test_inspect(onnxcam: Run) -> None:
     assert "needs a transformer" in refused["legrad"]
     assert "compares detections" in refused["drise"]
     assert "explains words" in refused["attention-x-gradient"]
+    assert set(found["class_independent"]) == {"fem", "eigencam", "kpcacam", "dff"}  # of a CNN
+    lines = [line.split("\t") for line in ran.out.splitlines()]
+    assert {line[0] for line in lines if line[-1] == INDEPENDENT} == set(found["class_independent"])
     assert found["layers"][0][2] == "12 × 12"
     assert found["without_rule"] == []
 
@@ -288,4 +292,6 @@ def test_import_is_light() -> None:
 
 def test_readme_names_every_method() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    assert set(re.findall(r"^\| `([a-z+-]+)`", readme, re.MULTILINE)) == set(METHODS)
+    rows = dict(re.findall(r"^\| `([a-z+-]+)`(.*)", readme, re.MULTILINE))
+    assert rows.keys() == METHODS.keys()
+    assert {id for id, row in rows.items() if INDEPENDENT in row} == set(MethodsWith("class_independent").ids)

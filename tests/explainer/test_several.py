@@ -101,6 +101,22 @@ def test_others_have_a_pass_each(method: str, targets: list[str | int], passes: 
         same(one, explainer(PICTURE, one.words))
 
 
+@pytest.mark.parametrize(
+    ("method", "target", "marked"),
+    [
+        ("eigencam", 1, True),
+        ("fem", "not 1", True),
+        ("eigencam", "top", False),
+        ("eigencam", None, False),
+        ("layercam", 1, False),
+    ],
+)
+def test_a_target_of_a_method_that_hardly_depends_on_it(method: str, target: int | str | None, marked: bool) -> None:
+    found = Explainer(five_classes(), method=method, preprocess="unit")(PICTURE, target)
+    said = f"{method} is independent of the class: its map hardly depends on the target; gradcam shows what speaks for"
+    assert [one.startswith(said) for one in found.warnings if "class" in one] == [True] * marked
+
+
 def test_more_classes_than_there_are() -> None:
     assert len(Explainer(hand_model(), preprocess="unit").each(PICTURE[:2, :2], "top=9")) == 2
 

@@ -200,3 +200,13 @@ def test_a_head_that_holds_a_graph_is_refused() -> None:
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(0), "zero"))
     with pytest.raises(MethodError, match=r"repeat the network's head for each block: If \(node 'choice'\) holds a"):
         Explainer(model, method="legrad")
+
+
+def test_a_blank_map_names_what_to_try_instead() -> None:
+    """Class 1 is minus the mean of the tokens, and all are positive."""
+    image = np.array([[[51] * 3, [85] * 3], [[170] * 3, [255] * 3]], np.uint8)
+    found = Explainer(hand_transformer(), method="grad-eclip", preprocess="unit")(image, target=1)
+    assert not found.map.any()
+    (warning,) = found.warnings
+    assert warning.startswith("the map is blank: at the attention to the image everything speaks against class '1'")
+    assert warning.endswith("then --set blocks=2 reads two, and --method chefer all")

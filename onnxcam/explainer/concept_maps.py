@@ -1,0 +1,179 @@
+"""`ConceptMaps`: the concepts of one image, their maps and classes; drawn and saved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxcam.explainer.explanation import EXACT, SUFFIXES, Drawing, check_drawing, npy, write_encoded
+from onnxcam.media import concept_picture
+from onnxcam.media import image as pictures
+
+__all__ = ["Concept", "ConceptMaps"]
+
+
+@dataclass(frozen=True)
+class Concept:
+    """One concept of an image, or of several.
+
+    Attributes:
+        number: Its number, from 1: the concept with the largest share first.
+        share: Its share of the layer's activation, 0 to 1; of several images the share in all of them.
+        index: The index of the class that the network behind the layer gives to the concept alone; None for a model
+            without classes.
+        label: The name of that class; None where it is not known.
+        probability: The probability of that class; None where the model gives none.
+    """
+
+    number: int
+    share: float
+    index: int | None = None
+    label: str | None = None
+    probability: float | None = None
+
+    @property
+    def colour(self) -> tuple[int, int, int]:
+        """The colour of the concept in overlays, RGB."""
+        return concept_picture.colour(self.number)
+
+    @property
+    def colour_name(self) -> str:
+        """The colour in a word, such as ``"red"``; of the ninth and later concepts ``#rrggbb``."""
+        return concept_picture.colour_name(self.number)
+
+    @property
+    def words(self) -> str:
+        """The name of the class, or its index; empty for a model without classes."""
+        return self.label or ("" if self.index is None else str(self.index))
+
+
+@dataclass(frozen=True)
+class ConceptMaps:
+    """What a layer sees in an image: a few concepts, each with its map and the class that it alone speaks for.
+
+    Attributes:
+        image: The image, uint8 [H, W, 3] RGB.
+        raw: The maps at the layer's size, float32 [K, h, w] in [0, 1]: 1 is the strongest place of a concept in all
+            images of the factorisation.
+        concepts: The K concepts.
+        shares: The share of each concept in the activation of this image, 0 to 1.
+        images: The number of images that share the concepts.
+        target: The index of the image's top class; None where the model has no classes.
+        label: The name of that class; None where it is not known.
+        words: The image's target as text, which chose the layer.
+        score: The target's score before softmax or sigmoid.
+        probability: The target's probability; None where the model gives none.
+        layer: The name of the layer.
+        method: The method's id.
+        outputs: The model's outputs for this image, by name.
+        note: What a default target was resolved to.
+        warnings: What the user should know about these maps.
+        enlarge: A function from a map at the layer to the map at the image's size.
+    """
+
+    image: NDArray[Any]
+    raw: NDArray[np.float32]
+    concepts: tuple[Concept, ...]
+    shares: tuple[float, ...]
+    images: int
+    target: int | None
+    label: str | None
+    words: str
+    score: float
+    probability: float | None
+    layer: str | None
+    method: str
+    outputs: Mapping[str, np.ndarray]
+    note: str = ""
+    warnings: tuple[str, ...] = ()
+    enlarge: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.concepts)
+
+    @cached_property
+    def maps(self) -> NDArray[np.float32]:
+        """The maps at the image's size, float32 [K, H, W] in [0, 1]."""
+        large = self.raw if self.enlarge is None else np.stack([self.enlarge(one) for one in self.raw])
+        return np.clip(large, 0, 1)
+
+    @property
+    def classes(self) -> list[str]:
+        """The name or index of the class of each concept; empty strings for a model without classes."""
+        return [one.words for one in self.concepts]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """What manifest.json says of each concept."""
+        return [
+            {
+                "concept": one.number,
+                "colour": one.colour_name,
+                "index": one.index,
+                "label": one.label,
+                "probability": one.probability,
+                "share": share,
+            }
+            for one, share in zip(self.concepts, self.shares, strict=True)
+        ]
+
+    def overlay(self, alpha: float = 0.5, *, legend: bool = False) -> NDArray[np.uint8]:
+        """Return the concepts over the image, each in its colour, uint8 [H, W, 3] RGB.
+
+        A pixel has the colour of its strongest concept, which is darker where the concept is weaker; *alpha* in [0, 1]
+        is its weight. With a *legend* the picture is wider: number, class and share of each concept are beside it.
+        """
+        drawn = concept_picture.coloured(self.image, self.maps, alpha)
+        return concept_picture.with_legend(drawn, self._legend()) if legend else drawn
+
+    def _legend(self) -> list[tuple[str, str]]:
+        """Return the two lines of each concept."""
+        found = []
+        for one, share in zip(self.concepts, self.shares, strict=True):
+            name = f"{one.number}  {_short(one.words)}".rstrip()
+            chance = "" if one.probability is None else f"p {one.probability:.2f}   "
+            found.append((name, f"{chance}share {share:.0%}"))
+        return found
+
+    def save(
+        self, directory: str | os.PathLike[str], stem: str = "explanation", **drawing: Unpack[Drawing]
+    ) -> dict[str, Path]:
+        """Write the raw maps, one .npy [K, h, w], the picture with its legend, and the maps at the image's size.
+
+        The arguments are those of `Explanation.save`; *colormap* and *boxes* change nothing. Returns the paths by kind:
+        ``"raw"``, ``"overlay"`` and ``"map"``. OutputError where they cannot be written.
+        """
+        return write_encoded(Path(directory), self.encode(stem, **drawing))
+
+    def encode(self, stem: str, **drawing: Unpack[Drawing]) -> dict[str, tuple[str, bytes]]:
+        """Return the files that `save` writes: by kind the name and the content."""
+        chosen: Drawing = {**EXACT, **drawing}
+        check_drawing(chosen)
+        start = f"{stem}-{self.slug}-{self.method}"
+        found = {"raw": (f"{start}-raw.npy", npy(self.raw))}
+        if chosen["maps"] == "all":
+            found["map"] = f"{start}-map.npy", npy(self.maps)
+        if chosen["maps"] != "raw":
+            name = f"{start}-overlay{SUFFIXES[chosen['format']]}"
+            drawn = self.overlay(chosen["alpha"], legend=True)
+            found["overlay"] = name, pictures.encode(drawn, Path(name), chosen["quality"])
+        return found
+
+    @property
+    def slug(self) -> str:
+        """The part of a file name that stands where that of an explanation has its target."""
+        return "concepts"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "maps": self.maps, "enlarge": None}
+
+
+def _short(name: str, longest: int = 28) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 3].rstrip()}..."
