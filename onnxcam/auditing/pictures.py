@@ -40,6 +40,6 @@ def shown(table: AuditTable, at: int, images: str | os.PathLike[str] | None = No
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
     small = np.asarray(cv2.resize(picture, size, interpolation=how), np.uint8)
     heat = cv2.resize(table.heat[at].astype(np.float32) / 255, size, interpolation=cv2.INTER_LINEAR)
-    drawn = heatmap.overlay(small, np.asarray(heat, np.float32), 0.4)
+    drawn = heatmap.overlay(small, np.asarray(heat, np.float32))
     pair = np.concatenate([small, drawn], axis=1)
     return base64.b64encode(image.encode(pair, Path("example.jpg"), 85)).decode("ascii"), whole

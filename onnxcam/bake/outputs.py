@@ -15,7 +15,7 @@ from onnxcam.errors import ModelError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.subgraph import prune, values
 from onnxcam.graph.taps import read_quantised
-from onnxcam.media import heatmap
+from onnxcam.media import colours, heatmap
 from onnxcam.metadata.reserved import HEATMAP, MAP, OVERLAY, PICTURE, baked_names
 from onnxcam.methods import Method, graph_map
 from onnxcam.model.prepared import PreparedModel
@@ -25,14 +25,12 @@ from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets.aim import Aimed
 
 __all__ = [
-    "ALPHA",
     "TINY",
     "MapSize",
     "explained",
 ]
 
 TINY = float(np.finfo(np.float32).tiny)  # lower bound of the divisor, for maps of zeros
-ALPHA = 0.5  # opacity of the heat map in the overlay
 
 MapSize = Literal["input", "layer"]
 
@@ -195,12 +193,13 @@ def _arithmetic(op: Emitter, picture: ir.Value, how: Preprocess, image: ir.Value
 
 def _overlay(op: Emitter, subject: PreparedModel, heat: ir.Value, picture: ir.Value) -> ir.Value:
     """Return *heat* drawn over the image, uint8 [N, h, w, 3], as by `heatmap.overlay`."""
-    table = heatmap.colorize(np.linspace(0, 1, 256, dtype=np.float32)[None])[0].astype(np.float32)
+    weights = colours.weights(colours.OVER, heatmap.STRONGEST)[:, None].astype(np.float32)
+    shades = weights * colours.table(colours.OVER).astype(np.float32)
     size = op.Concat(op.Shape(heat, start=0, end=1), op.const(np.array([1])), op.Shape(picture, start=1, end=3), axis=0)
     large = op.Squeeze(op.Resize(op.Unsqueeze(heat, [1]), None, None, size, mode="linear"), [1])
     places = op.Cast(op.Round(op.Mul(op.Clip(large, 0.0, 1.0), 255.0)), to=int(ir.DataType.INT64))
-    colours = op.Gather(table, places, axis=0)
-    mixed = op.Add(op.Mul(colours, ALPHA), op.Mul(op.Cast(picture, to=int(ir.DataType.FLOAT)), 1 - ALPHA))
+    kept = op.Mul(op.Cast(picture, to=int(ir.DataType.FLOAT)), op.Gather(1 - weights, places, axis=0))
+    mixed = op.Add(op.Gather(shades, places, axis=0), kept)
     drawn = op.Cast(op.Round(mixed), to=int(ir.DataType.UINT8))
     drawn.shape = picture.shape
     return drawn

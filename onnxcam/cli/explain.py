@@ -88,8 +88,8 @@ def command(
     provider: options.ProviderOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print manifest.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("onnxcam-out"),
-    alpha: Annotated[float, typer.Option(min=0, max=1, help="Opacity of the heat map in the overlay.")] = 0.5,
-    colormap: Annotated[str, typer.Option(help="Colour map: jet, turbo, viridis, inferno, hot or gray.")] = "jet",
+    opacity: options.OpacityOption = "value",
+    colormap: options.ColormapOption = None,
     signed: Annotated[bool, typer.Option("--signed", help="Also show negative evidence, in blue.")] = False,
     boxes: Annotated[
         bool,
@@ -144,7 +144,14 @@ def command(
 
     if top is not None and target:
         raise typer.BadParameter("--top and --target exclude each other; give one")
-    drawing = Drawing(alpha=alpha, colormap=colormap, boxes=boxes, maps=maps, format=format, quality=quality)  # type: ignore[typeddict-item]
+    drawing = Drawing(
+        opacity=options.opacity(opacity),
+        colormap=colormap,
+        boxes=boxes,
+        maps=maps,  # type: ignore[typeddict-item]
+        format=format,  # type: ignore[typeddict-item]
+        quality=quality,
+    )
     check_drawing(drawing)
     asked = parts.Asked(
         prompt=prompt,

@@ -76,6 +76,7 @@ class Assembler:
             affine=modality.affine(picture),
             signal=picture if isinstance(picture, Signal) else None,
             clip=picture if isinstance(picture, Clip) else None,
+            seen=None if parts is not None else self._seen(picture, own, space),
             map=cast(Any, partial(self._map, flat, None if parts is not None else picture, drawn, space)),
             map_at=partial(self._map, flat, picture, drawn, space) if parts is None else None,
             raw=raw,
@@ -113,6 +114,19 @@ class Assembler:
         """Return the normalised map of *picture* at its *size*, or another; of an input that is no image at its own."""
         placed = flat if picture is None else self.network.modality.enlarge(flat, picture, place, space, size)
         return heatmap.normalize(placed, signed=self.signed)
+
+    def _seen(
+        self, picture: Any, place: Place | None, space: tuple[int, ...]
+    ) -> tuple[float, float, float, float] | None:
+        """Return the rectangle of *picture* that the network sees; None for all of it."""
+        frame = self.network.modality.view(picture)
+        if frame is not None and place is not None and len(space) == 2:
+            rows, columns = place.seen
+            frame = frame.part(rows, columns, (space[0], space[1]))
+        if frame is None:
+            return None
+        height, width = self.network.modality.size(picture)[-2:]
+        return None if frame.covers(height, width) else (frame.x0, frame.y0, frame.x1, frame.y1)
 
     def _misplaced(self, place: Place | None, own: Place | None) -> list[str]:
         """Return a warning if the map may lie at another place of the image than it is drawn."""

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from onnxcam import files
 from onnxcam.errors import OutputError, nearest
-from onnxcam.media import heatmap, planes, signal_plot, video, volume
+from onnxcam.media import colours, heatmap, planes, signal_plot, video, volume
 from onnxcam.media import image as pictures
+from onnxcam.media.heatmap import BY_VALUE, Opacity, require_opacity
 from onnxcam.media.signal import Signal
 from onnxcam.media.video import Clip
 
@@ -51,8 +52,8 @@ class Drawing(TypedDict, total=False):
     """What is written of an explanation, and how its overlay is drawn.
 
     Attributes:
-        alpha: Opacity of the map in the overlay, 0 to 1.
-        colormap: One of `onnxcam.media.heatmap.COLORMAPS`.
+        opacity: Opacity of the map in the overlay: ``"value"``, as strong as the map, or a number from 0 to 1.
+        colormap: One of `onnxcam.media.colours.COLORMAPS`; None is the default of what is drawn.
         boxes: Draw the boxes of the map, and of an explained detection.
         maps: ``"raw"``, the raw map; ``"overlay"``, the raw map and the overlay; or ``"all"``, also the map at the
             image's size.
@@ -60,8 +61,8 @@ class Drawing(TypedDict, total=False):
         quality: Quality of JPEG and WebP, 1 to 100.
     """
 
-    alpha: float
-    colormap: str
+    opacity: Opacity
+    colormap: str | None
     boxes: bool
     maps: WrittenMaps
     format: Format
@@ -69,8 +70,8 @@ class Drawing(TypedDict, total=False):
 
 
 EXACT: Drawing = {
-    "alpha": 0.5,
-    "colormap": "jet",
+    "opacity": BY_VALUE,
+    "colormap": None,
     "boxes": False,
     "maps": "all",
     "format": "png",
@@ -125,6 +126,8 @@ class Explanation:
         affine: The position of a volume in the scanner, float64 [4, 4], from a NIfTI file or a DICOM series.
         signal: The signal, of a network of signals: its values, rate and channels; *image* has its values [C, T] or, of
             a spectrogram, [C, H, W], and *map* is [T] or [H, W].
+        seen: The part of the image that the network sees, (x1, y1, x2, y2) in pixels: a centre crop, for instance;
+            None: all of it, or it is no image.
         clip: The frames of a video; *image* is uint8 [T, H, W, 3] RGB, and *map* [T, H, W].
         note: What a default target was resolved to.
         warnings: What the user should know about this map.
@@ -146,6 +149,7 @@ class Explanation:
     affine: NDArray[np.float64] | None = None
     signal: Signal | None = None
     clip: Clip | None = None
+    seen: tuple[float, float, float, float] | None = None
     features: NDArray[np.float32] | None = None
     probability_against: float | None = None
     note: str = ""
@@ -153,26 +157,51 @@ class Explanation:
     map_at: Callable[[tuple[int, ...]], NDArray[np.float32]] | None = field(default=None, repr=False)
     """A function that computes the map at another size (H, W); None for an input that is no image."""
 
-    def overlay(self, alpha: float = 0.5, colormap: str = "jet", boxes: bool = False) -> NDArray[np.uint8]:
-        """Return the map over the image, uint8 [H, W, 3] RGB; *alpha* in [0, 1] is the weight of the map.
+    def overlay(
+        self, opacity: Opacity = BY_VALUE, colormap: str | None = None, boxes: bool = False
+    ) -> NDArray[np.uint8]:
+        """Return the map over the image, uint8 [H, W, 3] RGB.
 
-        *boxes* draws the boxes of the map in white, and the explained detection or patch in green. Of a volume the
-        axial, coronal and sagittal slices through the largest value of the map are drawn (`onnxcam.media.planes`). A
-        signal is drawn as a plot along time in the colours of the map, 1200 pixels wide.
+        Where the network does not look the image stays itself; a thin frame is the edge of what it sees. The map of a
+        gradient method, which has a value for each pixel, is drawn on a pale grey image, and scaled so that its few
+        largest values do not hide the others (`onnxcam.media.heatmap.scaled`). Of a volume the axial, coronal and
+        sagittal slices through the largest value of the map are drawn (`onnxcam.media.planes`). A signal is drawn as
+        a plot along time in the colours of the map, 1200 pixels wide.
+
+        Args:
+            opacity: ``"value"``: the colours are as strong as the map. A number in [0, 1] is their weight everywhere
+                in what the network sees, over the image in its own colours.
+            colormap: One of `onnxcam.media.colours.COLORMAPS`; None is ``"inferno"``, and ``"blues"`` for maps of
+                pixels, words and signals.
+            boxes: Draw the boxes of the map in white, and the explained detection or patch in green.
+
+        Raises:
+            OutputError: no colour map is called so, or the opacity is none.
         """
+        require_opacity(opacity)
         if self.parts is not None:
-            return heatmap.sentence(self.parts, self.map, alpha, colormap)
+            return heatmap.sentence(self.parts, self.map, opacity, colormap)
         if self.signal is not None:
-            return signal_plot.plot(self.signal, self.map, alpha, colormap)
+            return signal_plot.plot(self.signal, self.map, opacity, colormap)
         if self.clip is not None:
-            return video.overlay(self.clip, self.map, alpha, colormap)
+            return video.overlay(self.clip, self._shown, opacity, colormap, self.seen)
         if self.is_volume:
-            return planes.overlay(self.image, self.map, self.affine, alpha, colormap)
-        drawn = heatmap.overlay(self.image, self.map, alpha, colormap)
+            return planes.overlay(self.image, self._shown, self.affine, opacity, colormap)
+        drawn = heatmap.overlay(self.image, self._shown, opacity, colormap, seen=self.seen, on_paper=self.is_of_pixels)
         if not boxes:
             return drawn
         drawn = heatmap.outlined(drawn, self.boxes(), WHITE)
         return heatmap.outlined(drawn, [self.detection] if self.detection else [], GREEN)
+
+    @property
+    def is_of_pixels(self) -> bool:
+        """Whether the method has a value for each pixel and channel of the image, as those of gradients have."""
+        return self.parts is None and self.signal is None and self.raw.ndim > self.map.ndim
+
+    @property
+    def _shown(self) -> NDArray[np.float32]:
+        """The map, scaled for display."""
+        return heatmap.scaled(self.map) if self.is_of_pixels else self.map
 
     def boxes(self, threshold: float = 0.15, least: float = 0.005) -> list[tuple[int, int, int, int]]:
         """Return the boxes (x1, y1, x2, y2) around the regions above *threshold* times the maximum, the largest first.
@@ -223,7 +252,8 @@ class Explanation:
     ) -> dict[str, Path]:
         """Write the raw map (.npy), the overlay, and the map (.npy; of a NIfTI or DICOM volume .nii.gz); see `Drawing`.
 
-        All that is not stated is ``alpha=0.5, colormap="jet", boxes=False, maps="all", format="png", quality=90``.
+        All that is not stated is ``opacity="value", colormap=None, boxes=False, maps="all", format="png",
+        quality=90``.
 
         Returns the paths by kind: ``"overlay"``, ``"map"``, ``"raw"``, and of a signal ``"time"``, the map along
         time as .csv; of a video ``"video"``, .mp4. OutputError where they cannot be written.
@@ -240,7 +270,7 @@ class Explanation:
         if timed is not None and self.along_time is not None:
             found["time"] = f"{start}-time.csv", _table(timed, self.along_time)
         if self.clip is not None and maps != "raw":
-            content = video.encode(self.clip, self.map, chosen["alpha"], chosen["colormap"])
+            content = video.encode(self.clip, self._shown, chosen["opacity"], chosen["colormap"], self.seen)
             found["video"] = f"{start}-overlay.mp4", content
         if maps == "all" and self.affine is None:
             found["map"] = f"{start}-map.npy", npy(self.map)
@@ -248,7 +278,7 @@ class Explanation:
             found["map"] = f"{start}-map.nii.gz", volume.encode(self.map, self.affine)
         if maps != "raw":
             name = f"{start}-overlay{SUFFIXES[chosen['format']]}"
-            drawn = self.overlay(chosen["alpha"], chosen["colormap"], chosen["boxes"])
+            drawn = self.overlay(chosen["opacity"], chosen["colormap"], chosen["boxes"])
             found["overlay"] = name, pictures.encode(drawn, Path(name), chosen["quality"])
         return found
 
@@ -261,7 +291,10 @@ setattr(Explanation, "map", _Computed())  # noqa: B010
 
 def check_drawing(drawing: Drawing) -> None:
     """Raise OutputError for a value of *drawing* that `Explanation.save` does not know."""
-    known = {"colormap": heatmap.COLORMAPS, "maps": MAPS, "format": FORMATS}
+    if drawing.get("colormap") is not None:
+        colours.require(str(drawing["colormap"]))
+    require_opacity(drawing.get("opacity", BY_VALUE))
+    known = {"maps": MAPS, "format": FORMATS}
     for name, values in known.items():
         given = str(drawing.get(name, values[0]))
         if given not in values:

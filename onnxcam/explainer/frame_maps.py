@@ -44,7 +44,8 @@ def explain_frames(
         assert one.map_at is not None
         maps.append(one.map_at(picture.shape[:2]))
         frames.append(picture)
-        found.append(replace(one, image=picture, map=maps[-1], map_at=None, outputs={}))
+        seen = _scaled(one.seen, picture.shape[1] / frame.shape[1], picture.shape[0] / frame.shape[0])
+        found.append(replace(one, image=picture, map=maps[-1], map_at=None, outputs={}, seen=seen))
     peaks = np.array([_peak(one, explainer.signed) for one in found])
     scales = peaks / max(float(peaks.max()), 1e-38)
     best = max(found, key=lambda one: one.score)
@@ -58,6 +59,13 @@ def explain_frames(
         note=note or best.note,
         warnings=(*filter(None, [video.few(path, explainer.frames, len(found))]), *_warnings(found)),
     )
+
+
+def _scaled(
+    seen: tuple[float, float, float, float] | None, x: float, y: float
+) -> tuple[float, float, float, float] | None:
+    """Return the part of a frame that the network sees in the pixels of a smaller one."""
+    return None if seen is None else (seen[0] * x, seen[1] * y, seen[2] * x, seen[3] * y)
 
 
 def _warnings(found: Sequence[Explanation]) -> tuple[str, ...]:

@@ -26,6 +26,10 @@ class Frame:
         y, x = (self.y1 - self.y0) / height, (self.x1 - self.x0) / width
         return Frame(self.x0 + left * x, self.y0 + top * y, self.x0 + right * x, self.y0 + bottom * y)
 
+    def covers(self, height: int, width: int) -> bool:
+        """Whether it holds all pixels of an image, to half a pixel."""
+        return max(self.x0, self.y0) < 0.5 and self.x1 > width - 0.5 and self.y1 > height - 0.5
+
     def scaled(self, x: float, y: float) -> Frame:
         """Return the same rectangle in the pixels of an image that was resized by *x* and *y*."""
         return Frame(self.x0 * x, self.y0 * y, self.x1 * x, self.y1 * y)

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.errors import OutputError, nearest
+from onnxcam.errors import OutputError
+from onnxcam.media import colours
+from onnxcam.media.colours import COLORMAPS, colorize
 from onnxcam.media.frame import Frame
 from onnxcam.media.resample import AxisInterval, coverage
 from onnxcam.structure.place import Place
 
 __all__ = [
+    "BY_VALUE",
     "COLORMAPS",
+    "OUTLIERS",
+    "STRONGEST",
     "Colour",
     "Map",
+    "Opacity",
     "PixelBox",
     "at_place",
     "box",
@@ -28,7 +34,10 @@ __all__ = [
     "normalize",
     "outlined",
     "overlay",
+    "paper",
     "peak",
+    "require_opacity",
+    "scaled",
     "sentence",
 ]
 
@@ -36,7 +45,14 @@ Map = NDArray[np.float32]
 PixelBox: TypeAlias = tuple[int, int, int, int]
 Colour: TypeAlias = tuple[int, int, int]
 
-COLORMAPS = ("jet", "turbo", "viridis", "inferno", "hot", "gray")
+Opacity: TypeAlias = "float | Literal['value']"
+BY_VALUE: Literal["value"] = "value"
+"""The opacity that follows the map."""
+STRONGEST = 0.8
+"""The weight of the colours where the map is largest, by value; on paper it is 1."""
+OUTLIERS = 0.02
+"""The share of a map of single pixels that is drawn in the strongest colour."""
+_PALE = 0.3  # how dark black is on paper
 
 
 def flat(raw: Map, channel: int | None, *, summed: bool = False) -> Map:
@@ -101,56 +117,135 @@ def at_place(raw: Map, frame: Frame, size: tuple[int, int], place: Place | None,
     return enlarge(place.upright(raw), inside, size, seen)
 
 
-def colorize(heat: Map, colormap: str = "jet") -> NDArray[np.uint8]:
-    """Return *heat*, in [0, 1], as colours, uint8 RGB [H, W, 3]; from blue to red if it has negative values."""
-    import cv2
-
-    if heat.min(initial=0) < 0:
-        return _diverging(heat)
-    grey = cv2.convertScaleAbs(heat, alpha=255).reshape(heat.shape)  # rounds, and limits the values to 255
-    if colormap == "gray":
-        return np.repeat(grey[..., None], 3, axis=2)
-    if colormap not in COLORMAPS:
-        known = ", ".join(COLORMAPS)
-        raise OutputError(f"no colormap is called {colormap!r}; there are {known}.{nearest(colormap, COLORMAPS)}")
-    table = getattr(cv2, f"COLORMAP_{colormap.upper()}")
-    return np.asarray(cv2.cvtColor(cv2.applyColorMap(grey, table), cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _diverging(heat: Map) -> NDArray[np.uint8]:
-    fading = np.round(255 * (1 - np.sqrt(np.clip(np.abs(heat), 0, 1)))).astype(np.uint8)
-    full = np.full_like(fading, 255)
-    return np.stack([np.where(heat < 0, fading, full), fading, np.where(heat > 0, fading, full)], axis=-1)
-
-
 def overlay(
-    image: NDArray[np.uint8], heat: Map, alpha: float = 0.5, colormap: str = "jet", *, fading: bool = False
+    image: NDArray[np.uint8],
+    heat: Map,
+    opacity: Opacity = BY_VALUE,
+    colormap: str | None = None,
+    *,
+    seen: Sequence[float] | None = None,
+    on_paper: bool = False,
 ) -> NDArray[np.uint8]:
-    """Blend *image* with the coloured *heat*: ``alpha`` of the heat, ``1 - alpha`` of the image.
+    """Blend *image* with the coloured *heat*, in [0, 1], or in [-1, 1] where blue speaks against the target.
 
-    If *fading*, and of a signed heat always, the colours are more transparent near zero.
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        heat: float32 [H, W].
+        opacity: ``"value"``: the colours are as strong as the map, so that the image stays itself where the map is
+            zero. A number from 0 to 1: the same strength everywhere; of a signed map it fades near zero.
+        colormap: One of `COLORMAPS`; None is `inferno`, or `blues` on paper.
+        seen: The part that the network sees, (x1, y1, x2, y2): the image stays itself outside, and has a thin frame.
+        on_paper: By value, draw on a pale grey copy of the image, for maps of single pixels.
     """
+    is_by_value = require_opacity(opacity) == BY_VALUE
+    colormap = colormap or (colours.ON_WHITE if on_paper else colours.OVER)
+    ground = paper(image) if on_paper and is_by_value else image
+    strongest = (1.0 if on_paper else STRONGEST) if is_by_value else float(opacity)
+    if heat.min(initial=0) < 0:
+        drawn = _signed(ground, heat, strongest)
+    elif is_by_value:
+        drawn = _by_value(ground, colours.levels(heat), colormap, strongest)
+    else:
+        drawn = _even(ground, heat, strongest, colormap)
+    return drawn if seen is None else _framed(ground, drawn, seen)
+
+
+def require_opacity(opacity: object) -> Opacity:
+    """Return *opacity*; OutputError where it is neither ``"value"`` nor a number from 0 to 1."""
+    if opacity == BY_VALUE:
+        return BY_VALUE
+    if isinstance(opacity, str) or not 0 <= float(opacity) <= 1:  # type: ignore[arg-type]
+        raise OutputError(f"the opacity is {opacity!r}; it is value, or a number from 0 to 1")
+    return float(opacity)  # type: ignore[arg-type]
+
+
+def _even(image: NDArray[np.uint8], heat: Map, opacity: float, colormap: str) -> NDArray[np.uint8]:
+    """Return ``opacity`` of the colours and ``1 - opacity`` of the image."""
     import cv2
 
-    colours = colorize(heat, colormap)
-    if heat.min(initial=0) >= 0 and not fading:
-        return np.asarray(cv2.addWeighted(colours, alpha, np.ascontiguousarray(image), 1 - alpha, 0), np.uint8)
-    weight = np.float32(alpha) * np.sqrt(np.abs(heat))[..., None]
-    return np.round(image + weight * (colours - image.astype(np.float32))).astype(np.uint8)
+    shade = colorize(heat, colormap)
+    return np.asarray(cv2.addWeighted(shade, opacity, np.ascontiguousarray(image), 1 - opacity, 0), np.uint8)
 
 
-def sentence(words: Sequence[str], heat: Map, alpha: float = 0.5, colormap: str = "jet") -> NDArray[np.uint8]:
+def _by_value(image: NDArray[np.uint8], level: NDArray[np.uint8], colormap: str, strongest: float) -> NDArray[np.uint8]:
+    """Return the blend by the weights of the levels of the map."""
+    import cv2
+
+    weight = colours.weights(colormap, strongest)
+    shade = np.round(weight[:, None] * colours.table(colormap)).astype(np.uint8)
+    rest = np.repeat(np.round(255 * (1 - weight)).astype(np.uint8)[:, None], 3, axis=1)
+    kept = cv2.multiply(np.ascontiguousarray(image), rest[level], scale=1 / 255)
+    return np.asarray(cv2.add(kept, shade[level]), np.uint8)
+
+
+def _signed(image: NDArray[np.uint8], heat: Map, opacity: float) -> NDArray[np.uint8]:
+    weight = np.float32(opacity) * np.sqrt(np.abs(heat))[..., None]
+    return np.round(image + weight * (colorize(heat) - image.astype(np.float32))).astype(np.uint8)
+
+
+def _framed(ground: NDArray[np.uint8], drawn: NDArray[np.uint8], seen: Sequence[float]) -> NDArray[np.uint8]:
+    """Return *drawn* inside *seen* and *ground* outside, with a thin frame between them."""
+    height, width = ground.shape[:2]
+    x1, y1, x2, y2 = (round(min(max(at, 0), end)) for at, end in zip(seen, (width, height) * 2, strict=True))
+    if (x1, y1, x2, y2) == (0, 0, width, height):
+        return drawn
+    framed = ground.copy()
+    framed[y1:y2, x1:x2] = drawn[y1:y2, x1:x2]
+    thick = max(1, round(min(height, width) / 400))
+    _edge(framed, (x1 - thick, y1 - thick, x2 + thick, y2 + thick), thick, 0)
+    _edge(framed, (x1, y1, x2, y2), thick, 255)
+    return framed
+
+
+def _edge(image: NDArray[np.uint8], rectangle: PixelBox, thick: int, grey: int) -> None:
+    """Draw the edge of *rectangle* inwards, half transparent, in place; what lies outside of the image is left out."""
+    x1, y1, x2, y2 = rectangle
+    for left, top, right, bottom in (
+        (x1, y1, x2, y1 + thick),
+        (x1, y2 - thick, x2, y2),
+        (x1, y1 + thick, x1 + thick, y2 - thick),
+        (x2 - thick, y1 + thick, x2, y2 - thick),
+    ):
+        part = image[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
+        part[:] = part // 2 + grey // 2
+
+
+def paper(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return *image* in pale grey, on which a map of single pixels is seen."""
+    import cv2
+
+    grey = np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY), np.uint8)
+    pale = 255 - np.round((255 - np.arange(256)) * _PALE).astype(np.uint8)
+    return np.repeat(pale[grey][..., None], 3, axis=2)
+
+
+def scaled(heat: Map, share: float = OUTLIERS) -> Map:
+    """Return *heat* divided by the value above which *share* of the sum of magnitudes lies, limited to [-1, 1].
+
+    captum scales attributions in this way (``outlier_perc=2``): the few largest of a map of single pixels do not hide
+    the others. A map of zeros stays.
+    """
+    rising = np.sort(np.abs(heat), axis=None)
+    total = np.cumsum(rising, dtype=np.float64)
+    top = float(rising[np.searchsorted(total, (1 - share) * total[-1])]) if heat.size else 0.0
+    return np.clip(heat / top, -1, 1).astype(np.float32) if top > 0 else heat
+
+
+def sentence(
+    words: Sequence[str], heat: Map, opacity: Opacity = BY_VALUE, colormap: str | None = None
+) -> NDArray[np.uint8]:
     """Draw *words* in a row, each on the colour of its value in *heat*, uint8 RGB [H, W, 3]."""
     import cv2
 
     font, height = cv2.FONT_HERSHEY_SIMPLEX, 44
+    white = np.full((1, len(words), 3), 255, np.uint8)
+    shades = overlay(white, heat[None], opacity, colormap or colours.ON_WHITE)[0]
     tiles = []
-    shown = [(word, colour) for word, colour in zip(words, colorize(heat[None], colormap)[0], strict=True) if word]
-    for word, colour in shown:
+    for word, shade in [(word, shade) for word, shade in zip(words, shades, strict=True) if word]:
         (width, tall), _ = cv2.getTextSize(word, font, 0.8, 2)
-        tile = np.full((height, width + 18, 3), colour, np.uint8)
-        tile = np.round(alpha * tile + (1 - alpha) * 255).astype(np.uint8)
-        tiles.append(cv2.putText(tile, word, (9, (height + tall) // 2), font, 0.8, (0, 0, 0), 2, cv2.LINE_AA))
+        tile = np.full((height, width + 18, 3), shade, np.uint8)
+        ink = (0, 0, 0) if shade.mean() > 110 else (255, 255, 255)
+        tiles.append(cv2.putText(tile, word, (9, (height + tall) // 2), font, 0.8, ink, 2, cv2.LINE_AA))
     return np.concatenate(tiles, axis=1)
 
 

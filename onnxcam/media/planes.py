@@ -41,7 +41,11 @@ _AXES = (_Plane("axis 0", 0, 1, 2), _Plane("axis 1", 1, 0, 2), _Plane("axis 2", 
 
 
 def overlay(
-    data: NDArray[Any], heat: NDArray[np.float32], affine: NDArray[np.float64] | None, alpha: float, colormap: str
+    data: NDArray[Any],
+    heat: NDArray[np.float32],
+    affine: NDArray[np.float64] | None,
+    opacity: heatmap.Opacity,
+    colormap: str | None,
 ) -> NDArray[np.uint8]:
     """Return three slices of *data* [D, H, W] side by side, with *heat* over them, uint8 RGB [h, w, 3].
 
@@ -57,7 +61,7 @@ def overlay(
     scale = _LONGEST / max(n * length for n, length in zip(heat.shape, spacing, strict=True))
     scales = [length * scale for length in spacing]
     planes = _AXES if affine is None else _PLANES
-    panels = [_panel(plane, grey, heat, peak, scales, affine is not None, alpha, colormap) for plane in planes]
+    panels = [_panel(plane, grey, heat, peak, scales, affine is not None, opacity, colormap) for plane in planes]
     height = max(len(panel) for panel in panels)
     row = [np.pad(panel, ((height - len(panel), 0), (0, _GAP), (0, 0))) for panel in panels]
     return np.ascontiguousarray(np.concatenate(row, axis=1)[:, :-_GAP])
@@ -93,8 +97,8 @@ def _panel(
     peak: Sequence[int],
     scales: Sequence[float],
     is_placed: bool,
-    alpha: float,
-    colormap: str,
+    opacity: heatmap.Opacity,
+    colormap: str | None,
 ) -> NDArray[np.uint8]:
     """Return one slice with its caption."""
     import cv2
@@ -110,7 +114,7 @@ def _panel(
         for one in (grey, heat)
     )
     picture = np.repeat(np.asarray(shown, np.uint8)[..., None], 3, axis=2)
-    drawn = heatmap.overlay(picture, np.asarray(warm, np.float32), alpha, colormap, fading=True)
+    drawn = heatmap.overlay(picture, np.asarray(warm, np.float32), opacity, colormap)
     at = [(peak[axis] + 0.5) * scales[axis] for axis in (plane.rows, plane.columns)]
     y, x = (round(length - one if is_placed else one) for one, length in zip(at, (height, width), strict=True))
     _cross(drawn, x, y)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.media import heatmap
+from onnxcam.media import colours, heatmap
+from onnxcam.media.colours import Colours
 from onnxcam.media.image import RgbImage
 from onnxcam.media.signal import Signal
 
@@ -34,11 +35,13 @@ class _Area:
     bottom: int
 
 
-def plot(signal: Signal, heat: NDArray[np.float32], alpha: float = 0.5, colormap: str = "jet") -> RgbImage:
+def plot(
+    signal: Signal, heat: NDArray[np.float32], opacity: heatmap.Opacity = heatmap.BY_VALUE, colormap: str | None = None
+) -> RgbImage:
     """Return *signal* in the colours of *heat*, [T] or [H, W], above the map along time, uint8 RGB [h, 1200, 3].
 
-    Each channel is a line; more than a few rows are a picture. *alpha* is the weight of the colours behind a line, or
-    over a picture.
+    Each channel is a line; more than a few rows are a picture. *opacity* is the weight of the colours behind a line,
+    or over a picture, see `heatmap.overlay`.
     """
     rows = _rows(signal)
     grid = heat.T if heat.ndim == 2 and signal.time == 0 else heat
@@ -50,11 +53,11 @@ def plot(signal: Signal, heat: NDArray[np.float32], alpha: float = 0.5, colormap
     image = np.full((_TOP + height + _GAP + _CURVE + _BOTTOM, WIDTH, 3), 255, np.uint8)
     area = _Area(_LEFT, _TOP, WIDTH - _RIGHT, _TOP + height)
     if dense:
-        _picture(image, area, rows, np.broadcast_to(grid, rows.shape), alpha, colormap)
+        _picture(image, area, rows, np.broadcast_to(grid, rows.shape), opacity, colormap)
         _label(image, f"{len(rows)} rows", (8, area.top + 14))
     else:
         names = signal.channels if len(signal.channels) == len(rows) else ()
-        _lines(image, area, rows, np.broadcast_to(grid, rows.shape), names, alpha, colormap)
+        _lines(image, area, rows, np.broadcast_to(grid, rows.shape), names, opacity, colormap)
     below = _Area(_LEFT, area.bottom + _GAP, area.right, area.bottom + _GAP + _CURVE)
     weight = grid if grid.ndim == 1 else np.take_along_axis(grid, np.abs(grid).argmax(0)[None], 0)[0]
     _curve(image, below, weight, colormap)
@@ -64,7 +67,7 @@ def plot(signal: Signal, heat: NDArray[np.float32], alpha: float = 0.5, colormap
 
 
 def curve(
-    weight: NDArray[np.float32], times: NDArray[np.float64], unit: str, colormap: str = "jet", name: str = "map"
+    weight: NDArray[np.float32], times: NDArray[np.float64], unit: str, colormap: str | None = None, name: str = "map"
 ) -> RgbImage:
     """Return a map, or what *name* says, [T], as a curve over *times*, evenly spaced, uint8 RGB [h, 1200, 3]."""
     image = np.full((_GAP + _CURVE + _BOTTOM, WIDTH, 3), 255, np.uint8)
@@ -81,7 +84,7 @@ def thumbnail(rows: NDArray[np.float32], size: tuple[int, int]) -> RgbImage:
     flat = np.full(rows.shape[1], -1e-6, np.float32)  # of a signed map: grey
     for at, values in enumerate(rows):
         top, bottom = (height * k // len(rows) for k in (at, at + 1))
-        _line(image, _Area(0, top, width, bottom), values, flat, 0, "jet")
+        _line(image, _Area(0, top, width, bottom), values, flat, 0)
     return image
 
 
@@ -107,14 +110,14 @@ def _lines(
     rows: NDArray[np.float32],
     heat: NDArray[np.float32],
     names: tuple[str, ...],
-    alpha: float,
-    colormap: str,
+    opacity: heatmap.Opacity,
+    colormap: str | None,
 ) -> None:
     height = (area.bottom - area.top - _GAP * (len(rows) - 1)) // len(rows)
     for at, (values, weights) in enumerate(zip(rows, heat, strict=True)):
         top = area.top + at * (height + _GAP)
         lane = _Area(area.left, top, area.right, top + height)
-        _line(image, lane, values, weights, alpha, colormap)
+        _line(image, lane, values, weights, opacity, colormap)
         _label(image, names[at][:9] if names else f"{values.max():.3g}", (8, top + 14))
         if not names:
             _label(image, f"{values.min():.3g}", (8, top + height - 4))
@@ -125,8 +128,8 @@ def _line(
     area: _Area,
     values: NDArray[np.float32],
     weights: NDArray[np.float32],
-    alpha: float,
-    colormap: str,
+    opacity: heatmap.Opacity,
+    colormap: str | None = None,
 ) -> None:
     """Draw one channel: its line in the colours of the map, and behind it the map as a shade."""
     import cv2
@@ -134,14 +137,15 @@ def _line(
     width, height = area.right - area.left, area.bottom - area.top
     columns = np.minimum(((np.arange(width) + 0.5) * len(values) / width).astype(int), len(values) - 1)
     shade = _colours(weights, colormap)[columns].astype(np.float32)
-    strength = (alpha * 0.45 * np.abs(weights[columns]))[:, None]
+    strongest = heatmap.STRONGEST if opacity == heatmap.BY_VALUE else float(opacity)
+    strength = (strongest * 0.45 * np.abs(weights[columns]))[:, None]
     canvas = np.broadcast_to(255 + strength * (shade - 255), (height, width, 3)).astype(np.uint8)
     fine = cv2.resize(canvas, (width * _FINE, height * _FINE), interpolation=cv2.INTER_NEAREST)
     xs, ys, hot = _path(values, weights, fine.shape[1], fine.shape[0])
-    colours = _colours(hot, colormap)
+    inks = _colours(hot, colormap)
     for k in range(len(xs) - 1):
         ends = (int(xs[k]), int(ys[k])), (int(xs[k + 1]), int(ys[k + 1]))
-        cv2.line(fine, *ends, colours[k].tolist(), 2 * _FINE - 1, cv2.LINE_8)
+        cv2.line(fine, *ends, inks[k].tolist(), 2 * _FINE - 1, cv2.LINE_8)
     image[area.top : area.bottom, area.left : area.right] = cv2.resize(
         fine, (width, height), interpolation=cv2.INTER_AREA
     )
@@ -169,18 +173,23 @@ def _path(
     return xs.astype(np.int64), ys.astype(np.int64), weights
 
 
-def _colours(weights: NDArray[np.float32], colormap: str) -> NDArray[np.uint8]:
-    """Return a colour for each weight; those of a signed map fade to grey, not to white, near zero."""
-    colours = heatmap.colorize(weights[None], colormap)[0]
-    if weights.min(initial=0) >= 0:
-        return colours
-    full = np.where(weights[:, None] < 0, (40, 70, 220), (220, 40, 40))
+def _colours(weights: NDArray[np.float32], colormap: str | None) -> Colours:
+    """Return a colour for each weight; colours that begin at white, as those of a signed map do, begin at grey."""
+    colormap, is_signed = colormap or colours.ON_WHITE, weights.min(initial=0) < 0
+    if not is_signed and not colours.fades(colormap):
+        return colours.colorize(weights, colormap)
+    full = colours.colorize(np.sign(weights) if is_signed else weights, colormap)
     share = np.sqrt(np.clip(np.abs(weights), 0, 1))[:, None]
     return np.round(share * full + (1 - share) * _GREY).astype(np.uint8)
 
 
 def _picture(
-    image: RgbImage, area: _Area, rows: NDArray[np.float32], heat: NDArray[np.float32], alpha: float, colormap: str
+    image: RgbImage,
+    area: _Area,
+    rows: NDArray[np.float32],
+    heat: NDArray[np.float32],
+    opacity: heatmap.Opacity,
+    colormap: str | None,
 ) -> None:
     """Draw *rows* in grey, the first at the bottom, and the map over them."""
     import cv2
@@ -188,11 +197,11 @@ def _picture(
     size = area.right - area.left, area.bottom - area.top
     large = cv2.resize(grey(rows)[::-1], size, interpolation=cv2.INTER_NEAREST)
     smooth = np.asarray(cv2.resize(np.ascontiguousarray(heat[::-1]), size, interpolation=cv2.INTER_LINEAR), np.float32)
-    drawn = heatmap.overlay(np.asarray(large, np.uint8), smooth, alpha, colormap)
+    drawn = heatmap.overlay(np.asarray(large, np.uint8), smooth, opacity, colormap)
     image[area.top : area.bottom, area.left : area.right] = drawn
 
 
-def _curve(image: RgbImage, area: _Area, weight: NDArray[np.float32], colormap: str, name: str = "map") -> None:
+def _curve(image: RgbImage, area: _Area, weight: NDArray[np.float32], colormap: str | None, name: str = "map") -> None:
     """Draw the map along time as a filled curve, from 0, or from -1 where it has negative values."""
     width, height = area.right - area.left, area.bottom - area.top
     edges = np.arange(width) * len(weight) // width

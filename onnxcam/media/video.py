@@ -178,7 +178,13 @@ def small(frame: RgbImage) -> RgbImage:
     return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def overlay(clip: Clip, heat: NDArray[np.float32], alpha: float, colormap: str) -> RgbImage:
+def overlay(
+    clip: Clip,
+    heat: NDArray[np.float32],
+    opacity: heatmap.Opacity,
+    colormap: str | None,
+    seen: Sequence[float] | None = None,
+) -> RgbImage:
     """Return some frames with their maps, side by side, above the largest value of the map along time."""
     import cv2
 
@@ -187,7 +193,7 @@ def overlay(clip: Clip, heat: NDArray[np.float32], alpha: float, colormap: str) 
     side = (signal_plot.WIDTH - 4 * (len(chosen) - 1)) // len(chosen)
     tiles = []
     for number in chosen:
-        drawn = heatmap.overlay(clip.frames[number], heat[number], alpha, colormap)
+        drawn = heatmap.overlay(clip.frames[number], heat[number], opacity, colormap, seen=seen)
         height = max(1, round(drawn.shape[0] * side / drawn.shape[1]))
         scaled = np.asarray(cv2.resize(drawn, (side, height), interpolation=cv2.INTER_AREA), np.uint8)
         tiles.append(np.pad(scaled, ((0, 8), (0, 0 if number == chosen[-1] else 4), (0, 0)), constant_values=255))
@@ -203,7 +209,13 @@ def weights(clip: Clip, heat: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(mean / max(float(np.abs(mean).max(initial=0)), 1e-38), np.float32)
 
 
-def encode(clip: Clip, heat: NDArray[np.float32], alpha: float, colormap: str) -> bytes:
+def encode(
+    clip: Clip,
+    heat: NDArray[np.float32],
+    opacity: heatmap.Opacity,
+    colormap: str | None,
+    seen: Sequence[float] | None = None,
+) -> bytes:
     """Return the frames with their maps as the bytes of an .mp4 file (mp4v); OutputError without that codec."""
     import cv2
 
@@ -217,7 +229,7 @@ def encode(clip: Clip, heat: NDArray[np.float32], alpha: float, colormap: str) -
             writer = cv2.VideoWriter(path, fourcc, max(rate, _SLOWEST), (width // 2 * 2, height // 2 * 2))
             is_open = writer.isOpened()
             for frame, one in zip(clip.frames, heat, strict=True) if is_open else ():
-                drawn = heatmap.overlay(frame, one, alpha, colormap)[: height // 2 * 2, : width // 2 * 2]
+                drawn = heatmap.overlay(frame, one, opacity, colormap, seen=seen)[: height // 2 * 2, : width // 2 * 2]
                 writer.write(np.ascontiguousarray(drawn[..., ::-1]))
             writer.release()
         content = Path(path).read_bytes() if os.path.exists(path) else b""

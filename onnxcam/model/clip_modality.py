@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from onnxcam.errors import ImageError
 from onnxcam.media import heatmap, video
+from onnxcam.media.frame import Frame
 from onnxcam.media.resample import placed, resized
 from onnxcam.media.video import Clip
 from onnxcam.metadata.reading import Part
@@ -116,6 +117,10 @@ class ClipModality:
     def frame(self, seen: Clip) -> None:
         """Targets of a place in the clip are those of the tensor."""
 
+    def view(self, seen: Clip) -> Frame:
+        """Return the rectangle of each frame that the tensor covers."""
+        return self.resolve().preprocess.frame(*seen.frames.shape[1:3])
+
     def enlarge(
         self,
         flat: Array,
@@ -131,7 +136,7 @@ class ClipModality:
             cells = placed(place.upright(cells), place.intervals, place.seen, tensor)
         timed = resized(cells, (count, *cells.shape[1:]))
         height, width = seen.frames.shape[1:3]
-        frame = self.resolve().preprocess.frame(height, width).scaled(sides[1] / width, sides[0] / height)
+        frame = self.view(seen).scaled(sides[1] / width, sides[0] / height)
         return np.stack([heatmap.enlarge(np.ascontiguousarray(one), frame, (sides[0], sides[1])) for one in timed])
 
 

@@ -67,6 +67,9 @@ class Modality(Protocol):
     def frame(self, seen: Any) -> Frame | None:
         """Return the part that the tensor covers; None for all of it."""
 
+    def view(self, seen: Any) -> Frame | None:
+        """Return the part of the image, or of each frame, that the tensor covers; None for all of it, or no image."""
+
     def enlarge(
         self, flat: Array, seen: Any, place: Place | None, tensor: tuple[int, ...], size: tuple[int, ...] | None = None
     ) -> NDArray[np.float32]:
@@ -157,6 +160,10 @@ class ImageModality:
     def frame(self, seen: NDArray[np.uint8]) -> Frame:
         """Return the rectangle that the tensor covers."""
         return self.resolve().preprocess.frame(*seen.shape[:2])
+
+    def view(self, seen: NDArray[np.uint8]) -> Frame:
+        """Return the rectangle that the tensor covers."""
+        return self.frame(seen)
 
     def enlarge(
         self,
@@ -252,6 +259,9 @@ class VolumeModality:
         return seen.data.shape
 
     def frame(self, seen: Volume) -> None:
+        """The tensor covers the whole volume."""
+
+    def view(self, seen: Volume) -> None:
         """The tensor covers the whole volume."""
 
     def enlarge(

@@ -137,6 +137,9 @@ class SignalModality:
         height, width = seen.values.shape[1:] if seen.values.ndim == 3 else (0, 0)
         return Frame(0, 0, width, height) if height else None
 
+    def view(self, seen: Signal) -> None:
+        """A signal is no image."""
+
     def enlarge(
         self,
         flat: Array,
@@ -239,6 +242,11 @@ class ImageOrSignalModality:
     def frame(self, seen: Any) -> Frame | None:
         """Return the part that the tensor covers."""
         found: Frame | None = self._of(seen).frame(seen)
+        return found
+
+    def view(self, seen: Any) -> Frame | None:
+        """Return the part of an image that the tensor covers."""
+        found: Frame | None = self._of(seen).view(seen)
         return found
 
     def enlarge(

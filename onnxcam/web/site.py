@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxcam import __version__, files
 from onnxcam.bake.bake import bake
 from onnxcam.errors import ModelError
 from onnxcam.graph.io import load
 from onnxcam.hub import local
-from onnxcam.media import heatmap
+from onnxcam.media import colours
 from onnxcam.metadata.reserved import BAKED
 from onnxcam.web import runtime as webruntime
 
@@ -84,16 +85,21 @@ def _example(folder: Path) -> None:
 
 
 def _contents(model: str | os.PathLike[str] | None) -> dict[str, Any]:
-    """Return the index that the page reads first: its files, and the colour maps, 256 × RGB in base64."""
-    ramp = np.linspace(0, 1, 256, dtype=np.float32)[None]
-    colours = {name: heatmap.colorize(ramp, name).tobytes() for name in heatmap.COLORMAPS}
+    """Return the index that the page reads first: its files, and the colour maps, 256 × RGBA in base64."""
+    tables = {name: _rgba(name).tobytes() for name in colours.COLORMAPS}
     return {
         "onnxcam": __version__,
         "runtime": f"onnxruntime-web {webruntime.VERSION}",
         "model": None if model is None else {"file": MODEL, "name": Path(model).name},
         "example": EXAMPLE,
-        "colours": {name: base64.b64encode(table).decode() for name, table in colours.items()},
+        "colours": {name: base64.b64encode(table).decode() for name, table in tables.items()},
     }
+
+
+def _rgba(name: str) -> NDArray[np.uint8]:
+    """Return the colours of a map, each as strong as it is drawn by value, [256, 4]."""
+    strength = np.round(255 * colours.weights(name)).astype(np.uint8)
+    return np.concatenate([colours.table(name), strength[:, None]], axis=1)
 
 
 def _write(folder: Path, contents: Mapping[str, bytes]) -> None:

@@ -87,6 +87,7 @@ def test_what_is_written(onnxcam: Run, photos: list[str], words: tuple[Any, ...]
         (("--format", "pgn"), "no format is called 'pgn'; there are jpeg, png, webp. Did you mean 'png'"),
         (("--quality", 0), "Invalid value for '--quality'"),
         (("--colormap", "jut"), "no colormap is called 'jut'"),
+        (("--opacity", "half"), "--opacity takes value, or a number from 0 to 1, not 'half'"),
     ],
 )
 def test_a_wrong_choice_is_one_line_before_the_model_is_read(
@@ -207,16 +208,16 @@ def test_a_changed_image_and_a_lost_file_are_done_again(photos: list[str]) -> No
 
 def test_a_run_with_other_options_says_what_differs(photos: list[str]) -> None:
     with pytest.raises(Ended):
-        run(Explainer(SHAPES), photos, "out", alpha=0.5, progress=ending(2))
+        run(Explainer(SHAPES), photos, "out", opacity=0.5, progress=ending(2))
     before = times("out")
     with pytest.raises(OutputError) as caught:
-        run(Explainer(SHAPES), photos, "out", alpha=0.3)
+        run(Explainer(SHAPES), photos, "out", opacity=0.3)
     assert str(caught.value) == (
-        "'out/journal.jsonl' is the journal of another explanation: alpha was 0.5 and is 0.3; "
+        "'out/journal.jsonl' is the journal of another explanation: opacity was 0.5 and is 0.3; "
         "choose another folder with -o, or --overwrite it"
     )
     assert times("out") == before
-    assert count(photos, "out", alpha=0.3, overwrite=True) == 6
+    assert count(photos, "out", opacity=0.3, overwrite=True) == 6
     assert "journal.jsonl" not in names("out")
 
 

@@ -57,7 +57,7 @@ _GRAMMARS: dict[str, tuple[str, ...]] = {
     "--labels": ("W", "picture.png", ".", "good.onnx"),
     "--provider": ("cpu", "cuda", "W", "auto", "CPUExecutionProvider", "openvino"),
     "--colormap": ("jet", "W"),
-    "--alpha": ("N",),
+    "--opacity": ("N",),
     "--top": ("N",),
     "--smooth": ("aug", "eigen", "aug+eigen", "W"),
     "--method": ("W", "gradcam", "N"),
@@ -67,7 +67,7 @@ _SETTERS = ("rise", "occlusion", "lrp-gamma", "lrp-epsilon", "smoothgrad", "inte
 _OPTIONS = {
     "explain": ("--target", "--target", "--target", "--preprocess", "--preprocess", "--set", "--input", "--layer",
     "--wrt",
-                "--labels", "--provider", "--colormap", "--alpha", "--top", "--smooth", "--method", "--output"),
+                "--labels", "--provider", "--colormap", "--opacity", "--top", "--smooth", "--method", "--output"),
     "validate": ("--require", "--require", "--preprocess", "--target", "--set", "--layer", "--method", "--labels"),
     "bake": ("--target", "--preprocess", "--layer", "--method", "--set", "--labels", "--output"),
     "record": ("--target", "--preprocess", "--layer", "--method", "--set", "--labels"),

@@ -56,7 +56,7 @@ def test_colours(colormap: str) -> None:
 
 
 def test_jet_is_red_where_it_is_hot_and_blue_where_it_is_cold() -> None:
-    cold, hot = heatmap.colorize(np.array([[0, 1]], np.float32))[0].astype(int)
+    cold, hot = heatmap.colorize(np.array([[0, 1]], np.float32), "jet")[0].astype(int)
     assert hot[0] > 100 > hot[2]
     assert cold[2] > 100 > cold[0]
 
@@ -68,7 +68,7 @@ def test_an_unknown_colormap() -> None:
 
 def test_the_overlay_mixes() -> None:
     image = np.full((2, 2, 3), 100, np.uint8)
-    np.testing.assert_array_equal(heatmap.overlay(image, np.ones((2, 2), np.float32), alpha=0), image)
+    np.testing.assert_array_equal(heatmap.overlay(image, np.ones((2, 2), np.float32), opacity=0), image)
     assert heatmap.overlay(image, np.ones((2, 2), np.float32), 0.5)[0, 0, 0] > 100
 
 
@@ -82,6 +82,53 @@ def test_the_overlay_is_the_weighted_sum_to_a_grey_level(alpha: float, low: floa
     expected = weight * heatmap.colorize(heat) + (1 - weight) * image
     for given in (image, image[::-1][::-1], np.asfortranarray(image)):
         assert np.abs(heatmap.overlay(given, heat, alpha) - expected).max() <= 0.501
+
+
+@pytest.mark.parametrize("colormap", [None, "blues"])
+def test_by_value_the_colours_are_as_strong_as_the_map(colormap: str | None) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (30, 40, 3), np.uint8)
+    heat = rng.integers(0, 256, (30, 40)).astype(np.float32) / 255
+    heat[:, :20] = 0
+    drawn = heatmap.overlay(image, heat, colormap=colormap)
+    weight = 0.8 * (np.sqrt(heat) if colormap else heat)[..., None]
+    expected = weight * heatmap.colorize(heat, colormap or "inferno") + (1 - weight) * image
+    assert np.abs(drawn - expected).max() <= 1.5
+    np.testing.assert_array_equal(drawn[:, :20], image[:, :20])
+
+
+@pytest.mark.parametrize("opacity", ["value", 0.5])
+@pytest.mark.parametrize("low", [0.0, -1.0])
+def test_what_the_network_does_not_see_stays_itself(opacity: heatmap.Opacity, low: float) -> None:
+    image = np.full((40, 60, 3), 100, np.uint8)
+    heat = np.full((40, 60), 0.9, np.float32)
+    heat[20, 30] = low
+    drawn = heatmap.overlay(image, heat, opacity, seen=(10, -3, 50, 43))
+    for outside in (np.s_[:, :9], np.s_[:, 51:]):
+        np.testing.assert_array_equal(drawn[outside], image[outside])
+    assert (drawn[5, 12:48] != 100).any(axis=-1).all()
+    assert len(np.unique(drawn[5, [9, 10]], axis=0)) == 2  # the frame: dark outside, light inside
+    np.testing.assert_array_equal(
+        heatmap.overlay(image, heat, opacity, seen=(-1, 0, 60, 41)), heatmap.overlay(image, heat, opacity)
+    )
+
+
+def test_a_map_of_pixels_is_scaled_as_captum_does() -> None:
+    heat = np.linspace(0, 1, 1000, dtype=np.float32).reshape(20, 50) ** 4
+    rising, total = np.sort(heat.ravel()), np.cumsum(np.sort(heat.ravel()))
+    top = rising[np.where(total >= total[-1] * 0.98)[0][0]]  # captum.attr.visualization._cumulative_sum_threshold
+    np.testing.assert_allclose(heatmap.scaled(heat), np.clip(heat / top, 0, 1), atol=1e-4)
+    np.testing.assert_allclose(heatmap.scaled(-heat), -heatmap.scaled(heat))
+    assert not heatmap.scaled(np.zeros((3, 3), np.float32)).any()
+    drawn = heatmap.overlay(np.zeros((20, 50, 3), np.uint8), heat, on_paper=True)
+    assert drawn[0].min() > 150  # pale where the map is low
+    assert drawn[-1, -1].tolist() == [8, 48, 107]
+
+
+@pytest.mark.parametrize("opacity", ["vlaue", -0.1, 1.5])
+def test_an_unknown_opacity(opacity: heatmap.Opacity) -> None:
+    with pytest.raises(heatmap.OutputError, match=rf"the opacity is {opacity!r}; it is value, or a number from 0 to 1"):
+        heatmap.overlay(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.float32), opacity)
 
 
 def test_every_part_has_its_box() -> None:

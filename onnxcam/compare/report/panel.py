@@ -23,7 +23,6 @@ from onnxcam.media.image_files import OF_NUMBERS
 
 __all__ = [
     "CANDIDATE",
-    "COLORMAP",
     "FULL",
     "QUALITY",
     "REFERENCE",
@@ -40,10 +39,6 @@ __all__ = [
 SIDE = 320
 """Maximum longer side of images in a report, in pixels."""
 QUALITY = 82
-COLORMAP = "turbo"
-"""Colour map with even lightness; jet shows bands that are not in the map."""
-
-
 FULL = 64
 """Difference of drawn outputs that is fully red; pixels are from 0 to 255."""
 _FARTHEST = 1e5  # coordinate of a point, in pixels
@@ -126,7 +121,7 @@ def overlays(picture: RgbImage, heats: Sequence[heatmap.Map]) -> tuple[list[str]
     """Return *picture* and its overlays with *heats* [h, w], in [0, 1], as data URIs; and their width and height."""
     height, width = _fitted((picture.shape[0], picture.shape[1]))
     ground = _shrunk(picture, (height, width))
-    drawn = [heatmap.overlay(ground, _enlarged(heat, (height, width)), colormap=COLORMAP) for heat in heats]
+    drawn = [heatmap.overlay(ground, _enlarged(heat, (height, width))) for heat in heats]
     return [uri(ground), *map(uri, drawn)], width, height
 
 
@@ -135,7 +130,7 @@ def _object_panel(ground: RgbImage, one: ObjectComparison, size: tuple[int, int]
     shape = ground.shape[0], ground.shape[1]
     reference, candidate = (None if kept is None else _enlarged(kept, shape) for kept in one.maps)
     drawn = [
-        None if heat is None else uri(_boxed(heatmap.overlay(ground, heat, colormap=COLORMAP), box, (255,) * 3, size))
+        None if heat is None else uri(_boxed(heatmap.overlay(ground, heat), box, (255,) * 3, size))
         for heat, box in zip((reference, candidate), one.boxes, strict=True)
     ]
     both = reference is not None and candidate is not None
@@ -197,7 +192,7 @@ def _boxed(picture: RgbImage, box: Sequence[float] | None, colour: Sequence[int]
 def ramps() -> tuple[str, str]:
     """Return the colour bars of maps (0 to 1) and of differences (-1 to 1) as data URIs, one pixel high."""
     heat = np.linspace(0, 1, 128, dtype=np.float32)[None]
-    return uri(heatmap.colorize(heat, COLORMAP), ".png"), uri(heatmap.colorize(2 * heat - 1), ".png")
+    return uri(heatmap.colorize(heat), ".png"), uri(heatmap.colorize(2 * heat - 1), ".png")
 
 
 def uri(rgb: RgbImage, kind: str = ".jpg") -> str:

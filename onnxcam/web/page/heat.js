@@ -1,14 +1,12 @@
 // The heat map as colours.
 
-/** Return 256 colours, as pixels of an ImageData, of base64 of 256 × RGB. */
+/** Return 256 colours, as pixels of an ImageData, of base64 of 256 × RGBA. */
 export function coloursOf(base64) {
-  const rgb = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-  const rgba = new Uint8Array(4 * 256).fill(255);
-  for (let i = 0; i < 256; i++) rgba.set(rgb.subarray(3 * i, 3 * i + 3), 4 * i);
+  const rgba = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   return new Uint32Array(rgba.buffer);
 }
 
-/** Draw places in a table of colours; how much of it shows is the canvas's own opacity. */
+/** Draw places in a table of colours, which are as strong as the map; the strongest has the canvas's own opacity. */
 export function drawHeat(canvas, { places, width, height }, table) {
   [canvas.width, canvas.height] = [width, height];
   const image = new ImageData(width, height);
