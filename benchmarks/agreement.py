@@ -1,7 +1,8 @@
 """Compare the maps with the peers' on the same networks and weights: ``python benchmarks/agreement.py [--here]``.
 
 It writes the tables of docs/agreement.md, one for each peer: the correlation of what `attribute` returns with the
-peer's map. `maps.py`, `maps_concepts.py`, `maps_saliency.py` and `papers.py` say who is compared with whom, and how each peer is called.
+peer's map. `maps.py`, `maps_concepts.py`, `maps_saliency.py` and `papers.py` say who is compared with whom, and how
+each peer is called.
 With ``--method`` only the rows of these methods are measured, and the other rows stay; so the page can be measured in
 pieces. ``--new`` leaves out the rows that the page has.
 """

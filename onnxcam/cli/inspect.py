@@ -108,8 +108,8 @@ def command(
         show.table(("layer", "tensor", "size"), found.layers)
     say("\nmethods:")
     beside = {**found.caveats, **dict.fromkeys(found.class_independent, INDEPENDENT)}
-    rows = [(name, "no" if why else "yes", why or beside.get(name, "")) for name, why in found.methods.items()]
-    show.table(("id", "", ""), rows)
+    listed = [(name, "no" if why else "yes", why or beside.get(name, "")) for name, why in found.methods.items()]
+    show.table(("id", "", ""), listed)
 
 
 def _layer(row: LayerRow) -> tuple[str, ...]:

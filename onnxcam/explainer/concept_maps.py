@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnxcam.explainer.explanation import EXACT, SUFFIXES, Drawing, check_drawing, npy, write_encoded
 from onnxcam.media import concept_picture
 from onnxcam.media import image as pictures
+from onnxcam.media.heatmap import BY_VALUE, Opacity
 
 __all__ = ["Concept", "ConceptMaps"]
 
@@ -124,13 +125,14 @@ class ConceptMaps:
             for one, share in zip(self.concepts, self.shares, strict=True)
         ]
 
-    def overlay(self, alpha: float = 0.5, *, legend: bool = False) -> NDArray[np.uint8]:
+    def overlay(self, opacity: Opacity = BY_VALUE, *, legend: bool = False) -> NDArray[np.uint8]:
         """Return the concepts over the image, each in its colour, uint8 [H, W, 3] RGB.
 
-        A pixel has the colour of its strongest concept, which is darker where the concept is weaker; *alpha* in [0, 1]
-        is its weight. With a *legend* the picture is wider: number, class and share of each concept are beside it.
+        A pixel has the colour of its strongest concept. *opacity* is ``"value"``, as strong as the concept there, or a
+        number from 0 to 1: the weight of the colour, which is darker where the concept is weaker. With a *legend* the
+        picture is wider: number, class and share of each concept are beside it.
         """
-        drawn = concept_picture.coloured(self.image, self.maps, alpha)
+        drawn = concept_picture.coloured(self.image, self.maps, opacity)
         return concept_picture.with_legend(drawn, self._legend()) if legend else drawn
 
     def _legend(self) -> list[tuple[str, str]]:
@@ -162,7 +164,7 @@ class ConceptMaps:
             found["map"] = f"{start}-map.npy", npy(self.maps)
         if chosen["maps"] != "raw":
             name = f"{start}-overlay{SUFFIXES[chosen['format']]}"
-            drawn = self.overlay(chosen["alpha"], legend=True)
+            drawn = self.overlay(chosen["opacity"], legend=True)
             found["overlay"] = name, pictures.encode(drawn, Path(name), chosen["quality"])
         return found
 

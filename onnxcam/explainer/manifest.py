@@ -213,7 +213,6 @@ class Folder(files.OutputFolder):
             "words": explanation.words,
             "score": explanation.score,
             "probability": explanation.probability,
-            "probability_against": explanation.probability_against,
             "method": explanation.method,
             "layer": explanation.layer,
             "map": paths.get("map"),
@@ -278,9 +277,10 @@ class Folder(files.OutputFolder):
 def _facts(found: Explanation | ConceptMaps, *, is_drawn: bool) -> Entry:
     """Return what an entry says of the map of one target, or of the concepts."""
     if isinstance(found, ConceptMaps):
-        return {"detection": None, "box": None, "boxes": None, "parts": None, "concepts": found.rows}
+        return dict.fromkeys(("probability_against", "detection", "box", "boxes", "parts")) | {"concepts": found.rows}
     boxes = found.boxes() if is_drawn else []
     return {
+        "probability_against": found.probability_against,
         "detection": found.detection,
         "box": boxes[0] if boxes else found.box() if is_drawn else None,
         "boxes": boxes if is_drawn else None,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.media.heatmap import Colour, Map
+from onnxcam.media.heatmap import BY_VALUE, STRONGEST, Colour, Map, Opacity, require_opacity
 from onnxcam.media.image import RgbImage
 
 __all__ = ["colour", "colour_name", "coloured", "with_legend"]
@@ -44,16 +44,20 @@ def colour_name(number: int) -> str:
     return known[number - 1] if number <= len(known) else "#{:02x}{:02x}{:02x}".format(*colour(number))
 
 
-def coloured(image: RgbImage, maps: Map, alpha: float = 0.5) -> RgbImage:
+def coloured(image: RgbImage, maps: Map, opacity: Opacity = BY_VALUE) -> RgbImage:
     """Return *image* [H, W, 3] under the colours of *maps*, [K, H, W] in [0, 1], uint8 [H, W, 3].
 
-    A pixel has the colour of its strongest concept, as dark as its value is low: *alpha* of it and 1 - *alpha* of the
-    image, as pytorch-grad-cam's ``show_factorization_on_image`` draws it.
+    A pixel has the colour of its strongest concept. By value the colour is as strong as the concept there. With a
+    number it is as dark as the value is low: *opacity* of it and 1 - *opacity* of the image, as pytorch-grad-cam's
+    ``show_factorization_on_image`` draws it.
     """
     strongest = maps.argmax(0)
     value = np.clip(np.take_along_axis(maps, strongest[None], 0)[0], 0, 1)[..., None]
     colours = np.array([colour(number + 1) for number in range(len(maps))], np.float32)
-    return np.rint(alpha * value * colours[strongest] + (1 - alpha) * image).astype(np.uint8)
+    is_by_value = require_opacity(opacity) == BY_VALUE
+    weight = STRONGEST * value if is_by_value else np.float32(opacity) * value
+    rest = 1 - weight if is_by_value else 1 - np.float32(opacity)
+    return np.rint(weight * colours[strongest] + rest * image).astype(np.uint8)
 
 
 def with_legend(drawn: RgbImage, rows: Sequence[tuple[str, str]]) -> RgbImage:
