@@ -30,12 +30,15 @@ class ExplainersOfMethod:
         self.method = METHODS[method]
         self._built: dict[str, Explainer] = {}
 
+    def having(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of *settings* that the method has."""
+        return {name: value for name, value in settings.items() if name in self.method.settings}
+
     def __call__(
         self, layer: str | None = None, settings: Mapping[str, Any] | None = None, **options: Any
     ) -> Explainer:
-        """Return the explainer with these arguments. *settings* that the method does not have are left out."""
-        known = {name: value for name, value in (settings or {}).items() if name in self.method.settings}
-        arguments = {"layer": layer if self.method.uses_layer else None, "settings": known, **options}
+        """Return the explainer with these arguments; a *layer* only where the method has one."""
+        arguments = {"layer": layer if self.method.uses_layer else None, "settings": dict(settings or {}), **options}
         key = repr(sorted(arguments.items()))
         if key not in self._built:
             self._built[key] = Explainer(self.model, method=self.method.id, **arguments)

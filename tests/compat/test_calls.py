@@ -72,12 +72,21 @@ def test_smoothing_averages_maps_of_changed_inputs_and_takes_the_principal_compo
     np.testing.assert_allclose(cam(X, [0, 1], aug_smooth=True), np.mean(each, 0), atol=1e-6)
     eigen = np.maximum(ours(model, "hirescam", layer="a", smooth="eigen"), 0)
     np.testing.assert_allclose(cam(X, [0, 1], eigen_smooth=True), scaled(eigen), atol=1e-6)
+    principal = pytorch_grad_cam.EigenCAM(model, "a")
+    assert np.array_equal(principal(X, eigen_smooth=True), principal(X))
 
 
 def test_what_classes_of_pytorch_grad_cam_build_on(model: onnx.ModelProto) -> None:
     fine = pytorch_grad_cam.FinerCAM(model, "a", base_method=pytorch_grad_cam.HiResCAM)(X, [0, 1])
-    same = ours(model, "finercam", layer="a", settings={"base": "hirescam"})
+    same = ours(model, "finercam", layer="a", settings={"base": "hirescam", "alpha": 1})
     np.testing.assert_allclose(fine, scaled(np.maximum(same, 0)), atol=1e-6)
+    other = pytorch_grad_cam.FinerCAM(model, "a")(X, [0, 1], alpha=0.5)
+    np.testing.assert_allclose(
+        other, scaled(np.maximum(ours(model, "finercam", layer="a", settings={"alpha": 0.5}), 0)), atol=1e-6
+    )
+    refined = pytorch_grad_cam.RefineCAM(model, ["c", "a"], base_method=pytorch_grad_cam.LayerCAM)(X, [0, 1])
+    each = [scaled(np.maximum(ours(model, "layercam", layer=layer), 0)) for layer in ("c", "a")]
+    np.testing.assert_allclose(refined, scaled(each[0] * each[1]), atol=1e-6)
     guided = pytorch_grad_cam.GuidedBackpropReLUModel(model=model, device="cpu")(X, target_category=0)
     np.testing.assert_allclose(guided, ours(model, "guided-backprop")[0].transpose(1, 2, 0))
 
@@ -149,6 +158,8 @@ def test_attributions_of_captum(model: onnx.ModelProto) -> None:
     rows = Explainer(model)
     change = rows.scores(X, [0, 1]) - rows.scores(np.full_like(X, 0.5), [0, 1])
     np.testing.assert_allclose(delta, integrated.sum((1, 2, 3)) - change, atol=1e-6)
+    fine = attr.GuidedGradCam(model, "a").attribute(X, [0, 1])
+    np.testing.assert_allclose(fine, ours(model, "guided-gradcam", layer="a"))  # of one size: nothing is enlarged
     covered = attr.Occlusion(model).attribute(X, sliding_window_shapes=(1, 1, 1), target=[0, 1])
     same = ours(model, "occlusion", settings={"patch": 0.5, "stride": 0.5})
     np.testing.assert_allclose(covered, same[:, None])
@@ -187,6 +198,14 @@ ERRORS: dict[str, tuple[type[OnnxcamError], Any]] = {
         lambda m: pytorch_grad_cam.GradCAM(m)(X, [lambda output: output[0]] * 2),
     ),
     "there are 1 targets for 2 images": (TargetError, lambda m: pytorch_grad_cam.GradCAM(m)(X, [0])),
+    "ScoreCAM has no eigen_smooth here": (
+        MethodError,
+        lambda m: pytorch_grad_cam.ScoreCAM(m)(X, eigen_smooth=True),
+    ),
+    "finercam has no setting 'comparison_categories'": (
+        MethodError,
+        lambda m: pytorch_grad_cam.FinerCAM(m)(X, comparison_categories=[1]),
+    ),
     "is no class index": (TargetError, lambda m: pytorch_grad_cam.GradCAM(m)(X, [0.5, 1])),
     "a map explains one box, not 2": (
         TargetError,

@@ -64,6 +64,13 @@ def test_cams_of_pytorch_grad_cam(name: str, network: tuple[Any, Path, Any]) -> 
         same(cam(input_tensor=x, targets=[1, 3], **arguments), expected, SCORE if name == "ScoreCAM" else 2e-4)
 
 
+def test_the_product_of_pytorch_grad_cam(network: tuple[Any, Path, Any]) -> None:
+    theirs, (module, path, x) = peer("pytorch_grad_cam"), network
+    layers = [module[0][1], module[0][4]]
+    expected = theirs.RefineCAM(module, layers, base_method=theirs.LayerCAM)(x.clone())
+    same(pytorch_grad_cam.RefineCAM(path, ["0.1", "0.4"], base_method=pytorch_grad_cam.LayerCAM)(x), expected)
+
+
 @pytest.mark.parametrize("name", EXTRACTORS)
 def test_extractors_of_torch_cam(name: str, network: tuple[Any, Path, Any]) -> None:
     theirs, (module, path, x) = peer("torchcam.methods"), network
@@ -90,6 +97,10 @@ def test_layers_and_windows_of_captum(network: tuple[Any, Path, Any]) -> None:
     same(
         attr.LayerGradCam(path, "0.4").attribute(x, 1),
         theirs.LayerGradCam(module, module[0][4]).attribute(x.clone().requires_grad_(), 1),
+    )
+    same(
+        attr.GuidedGradCam(path, "0.1").attribute(x, 1),
+        theirs.GuidedGradCam(module, module[0][1]).attribute(x.clone().requires_grad_(), 1),
     )
     window = {"sliding_window_shapes": (3, 8, 8), "strides": (3, 4, 4), "target": 1}
     same(attr.Occlusion(path).attribute(x, **window), theirs.Occlusion(module).attribute(x, **window))

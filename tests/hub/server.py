@@ -36,14 +36,14 @@ class FakeHub:
 
     def names(self, method: str = "GET") -> list[str]:
         """Return the files that were asked for."""
-        return [path.rpartition("/")[2] for verb, path, _ in self.asked if verb == method and "/resolve/" in path]
+        return [path.rpartition("/")[2] for verb, path, _ in self.asked if verb == method and "/api/" not in path]
 
 
 @contextmanager
 def serving() -> Iterator[FakeHub]:
     """Serve an empty hub on a free port of this machine."""
     hub = FakeHub()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
+    server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
     hub.address = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -53,6 +53,11 @@ def serving() -> Iterator[FakeHub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Print nothing where a client closes a connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -80,10 +85,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(401, "RepoNotFound", "Repository not found")
         if name in self.hub.gated:
             return self._refuse(403, "GatedRepo", "Access to this repository is restricted")
+        if words[2:3] == ["stored"]:
+            return self._file(files, "/".join(words[3:]), body)
         if words[:2] == ["api", "models"]:
             revision = words[5] if words[4:5] == ["revision"] else "main"
             return self._describe(name, files, revision, "blobs" in parse_qs(parts.query))
-        return self._file(files, words[3], "/".join(words[4:]), body)
+        return self._resolve(name, files, "/".join(words[4:]), body)
 
     def _describe(self, name: str, files: dict[str, bytes], revision: str, blobs: bool) -> None:
         if revision not in ("main", "v1", COMMIT):
@@ -91,9 +98,17 @@ class _Handler(BaseHTTPRequestHandler):
         siblings = [{"rfilename": path, **(_about(data) if blobs else {})} for path, data in files.items()]
         return self._send(json.dumps({"id": name, "modelId": name, "sha": COMMIT, "siblings": siblings}).encode())
 
-    def _file(self, files: dict[str, bytes], revision: str, path: str, body: bool) -> None:
+    def _resolve(self, name: str, files: dict[str, bytes], path: str, body: bool) -> None:
+        """Send a file; a large one, of Git LFS, by a redirect to the storage."""
         if path not in files:
             return self._refuse(404, "EntryNotFound", "Entry not found")
+        if ".onnx" not in path:
+            return self._file(files, path, body)
+        etag, size = f'"{hashlib.sha256(files[path]).hexdigest()}"', str(len(files[path]))
+        headers = {"X-Repo-Commit": COMMIT, "X-Linked-Etag": etag, "X-Linked-Size": size}
+        return self._send(b"", {**headers, "Location": f"{self.hub.address}/{name}/stored/{path}"}, status=302)
+
+    def _file(self, files: dict[str, bytes], path: str, body: bool) -> None:
         data = files[path]
         headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha256(data).hexdigest()}"', "Accept-Ranges": "bytes"}
         if path in self.hub.damaged:

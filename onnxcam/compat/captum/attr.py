@@ -30,7 +30,6 @@ NAMES = {
     "DeepLift": "deeplift",
     "GuidedBackprop": "guided-backprop",
     "Deconvolution": "deconvnet",
-    "GuidedGradCam": "guided-gradcam",
     "LayerGradCam": "gradcam",
     "LRP": "lrp-epsilon",
     "Occlusion": "occlusion",
@@ -46,7 +45,6 @@ _PARAMETERS = {
     "DeepLift": ("baselines", *_REST, _DELTA),
     "GuidedBackprop": _REST,
     "Deconvolution": _REST,
-    "GuidedGradCam": _REST,
     "LayerGradCam": (*_REST, "attribute_to_layer_input", "relu_attributions"),
     "LRP": _REST,
     "Occlusion": ("sliding_window_shapes", "strides", "baselines", *_REST, "perturbations_per_eval", "show_progress"),
@@ -55,7 +53,7 @@ _PARAMETERS = {
 _FIXED = {"method": "riemann_middle", "stdevs": 0.0, "attribute_to_layer_input": False, "show_progress": False}
 """Arguments of captum that have one value in onnxcam."""
 
-__all__ = ["NAMES", "AttributionOfFile", "LayerAttribution", "NoiseTunnel", *NAMES]
+__all__ = ["NAMES", "AttributionOfFile", "GuidedGradCam", "LayerAttribution", "NoiseTunnel", *NAMES]
 
 
 class AttributionOfFile:
@@ -85,7 +83,7 @@ class AttributionOfFile:
         x = as_array(_single(inputs))
         settings = self._settings(x, said)
         signed = {"signed": True} if self.method == "gradcam" and not said.get("relu_attributions") else {}
-        explainer = self._explainers(self.layer, settings, **signed)
+        explainer = self._explainers(self.layer, self._explainers.having(settings), **signed)
         targets = targets_of(said.get("target"), len(x))
         feeds = _feeds(explainer, x, said.get("additional_forward_args"))
         found = explainer.attribute(feeds, targets)
@@ -150,6 +148,25 @@ class LayerAttribution:
             raise MethodError(f"no interpolate_mode is called {interpolate_mode!r}; there are nearest and bilinear")
         each = [resized(one, size) for one in maps.reshape(-1, *maps.shape[2:])]
         return as_given(np.reshape(each, (*maps.shape[:2], *size)), layer_attribution)
+
+
+class GuidedGradCam:
+    """Guided backpropagation times the rectified Grad-CAM of *layer*, with captum's call.
+
+    onnxcam's own ``guided-gradcam`` enlarges the Grad-CAM linearly.
+    """
+
+    def __init__(self, model: ModelLike | CallableModel, layer: str | None = None) -> None:
+        self._fine, self._coarse = __getattr__("GuidedBackprop")(model), __getattr__("LayerGradCam")(model, layer)
+
+    def attribute(
+        self, inputs: Any, target: Any = None, additional_forward_args: Any = None, interpolate_mode: str = "nearest"
+    ) -> Any:
+        """Return the attribution, of the kind and the shape of *inputs*. Raises as `AttributionOfFile.attribute`."""
+        coarse = self._coarse.attribute(inputs, target, additional_forward_args, relu_attributions=True)
+        size = as_array(_single(inputs)).shape[2:]
+        fine = self._fine.attribute(inputs, target, additional_forward_args)
+        return fine * LayerAttribution.interpolate(coarse, size, interpolate_mode)
 
 
 class NoiseTunnel:

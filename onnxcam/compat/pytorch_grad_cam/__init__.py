@@ -10,7 +10,7 @@
 """
 
 from onnxcam.compat.explainers import classes_of
-from onnxcam.compat.pytorch_grad_cam.base_cam import BaseCAM, GuidedBackpropReLUModel
+from onnxcam.compat.pytorch_grad_cam.base_cam import BaseCAM, GuidedBackpropReLUModel, RefineCAM
 
 NAMES = {
     "GradCAM": "gradcam",
@@ -22,7 +22,6 @@ NAMES = {
     "ShapleyCAM": "shapleycam",
     "FEM": "fem",
     "FinerCAM": "finercam",
-    "RefineCAM": "refinecam",
     "EigenCAM": "eigencam",
     "EigenGradCAM": "eigengradcam",
     "KPCA_CAM": "kpcacam",
@@ -32,5 +31,8 @@ NAMES = {
 }
 """The method of each class."""
 
-__all__ = ["NAMES", "BaseCAM", "GuidedBackpropReLUModel", *NAMES]
-__getattr__ = classes_of(NAMES, BaseCAM, __name__)
+_SETTINGS = {"FinerCAM": {"alpha": 1.0}}
+"""The defaults that are not onnxcam's."""
+
+__all__ = ["NAMES", "BaseCAM", "GuidedBackpropReLUModel", "RefineCAM", *NAMES]
+__getattr__ = classes_of(NAMES, BaseCAM, __name__, settings={name: _SETTINGS.get(name, {}) for name in NAMES})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from onnxcam.compat.arrays import as_array
 from onnxcam.compat.callable_model import CallableModel
 from onnxcam.compat.explainers import ExplainersOfMethod, layer_names, targets_of
+from onnxcam.errors import MethodError
 from onnxcam.graph.io import ModelLike
 from onnxcam.media.resample import resized
 from onnxcam.methods.augment import FACTORS
+from onnxcam.methods.base import BATCH_SIZE
 
-__all__ = ["BaseCAM", "GuidedBackpropReLUModel", "scale_cam_image"]
+__all__ = ["BaseCAM", "GuidedBackpropReLUModel", "RefineCAM", "scale_cam_image"]
 
 
 class BaseCAM:
@@ -33,6 +35,7 @@ class BaseCAM:
     """
 
     method: ClassVar[str]
+    settings: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(
         self,
@@ -45,43 +48,89 @@ class BaseCAM:
         if reshape_transform is not None:
             warnings.warn("reshape_transform is not used: the graph tells how tokens lie in the image", stacklevel=2)
         self.target_layers, self.batch_size = layer_names(target_layers), batch_size
-        self._settings = {} if base_method is None else {"base": base_method.method}
         self._explainers = ExplainersOfMethod(model, self.method)
+        self._settings = dict(self.settings)
+        if base_method is not None:
+            self._settings["base"] = base_method.method
 
     def __call__(
-        self, input_tensor: Any, targets: Any = None, aug_smooth: bool = False, eigen_smooth: bool = False
+        self,
+        input_tensor: Any,
+        targets: Any = None,
+        aug_smooth: bool = False,
+        eigen_smooth: bool = False,
+        **settings: Any,
     ) -> NDArray[np.float32]:
         """Return the maps float32 [N, H, W] in [0, 1], at the size of *input_tensor* [N, C, H, W]; volumes alike.
 
         *targets* has one for each image; None is the model's top class. *aug_smooth* averages over mirrored, darker
-        and brighter inputs; *eigen_smooth* takes the principal component. Raises as `onnxcam.Explainer.attribute`.
+        and brighter inputs; *eigen_smooth* takes the principal component, of methods that sum channels. *settings* are
+        those of the method, such as ``alpha=0.6`` of FinerCAM. Raises as `onnxcam.Explainer.attribute`.
         """
         x = as_array(input_tensor)
         wishes = targets_of(targets, len(x))
+        how = self._options(eigen_smooth, settings)
         if not aug_smooth:
-            return self._maps(x, wishes, eigen_smooth)
+            return self._maps(x, wishes, how)
         each = [
-            np.flip(self._maps(np.flip(x, -1) * factor, wishes, eigen_smooth), -1)
+            np.flip(self._maps(np.flip(x, -1) * factor, wishes, how), -1)
             if mirrored
-            else self._maps(x * factor, wishes, eigen_smooth)
+            else self._maps(x * factor, wishes, how)
             for mirrored, factor in product((False, True), map(x.dtype.type, FACTORS))
         ]
         return np.mean(each, axis=0, dtype=np.float32)
 
-    def _maps(self, x: NDArray[Any], targets: list[Any], eigen_smooth: bool) -> NDArray[np.float32]:
-        options = {"smooth": "eigen"} if eigen_smooth else {}
-        settings = {"batch_size": self.batch_size, **self._settings}
+    def _options(self, eigen_smooth: bool, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of the explainers; MethodError where the method cannot be smoothed."""
+        method = self._explainers.method
+        given = {**self._settings, **settings}
+        if BATCH_SIZE in method.settings:
+            given[BATCH_SIZE] = self.batch_size
+        if not eigen_smooth or (method.in_graph and not method.summed):  # maps that are no sum ignore it, as there
+            return {"settings": given}
+        if not method.in_graph:
+            raise MethodError(f"{type(self).__name__} has no eigen_smooth here; leave it out")
+        return {"settings": given, "smooth": "eigen"}
+
+    def _maps(self, x: NDArray[Any], targets: list[Any], options: Mapping[str, Any]) -> NDArray[np.float32]:
         found = [
-            scale_cam_image(np.maximum(self._explainers(layer, settings, **options).attribute(x, targets), 0), x.shape)
+            scale_cam_image(np.maximum(self._explainers(layer, **options).attribute(x, targets), 0), x.shape)
             for layer in self.target_layers
         ]
-        return scale_cam_image(np.mean(found, axis=0))
+        return scale_cam_image(self._joined(found))
+
+    def _joined(self, maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return the maps of several layers as one."""
+        return np.mean(maps, axis=0)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Let every exception through."""
+
+
+class RefineCAM(BaseCAM):
+    """The product of the maps of several layers by *base_method*, with pytorch-grad-cam's call.
+
+    onnxcam's own ``refinecam`` finds the layers, the ends of the network's stages.
+    """
+
+    method = "gradcam++"
+
+    def __init__(
+        self,
+        model: ModelLike | CallableModel,
+        target_layers: Sequence[str] | str | None = None,
+        reshape_transform: Callable[..., Any] | None = None,
+        base_method: type[BaseCAM] | None = None,
+    ) -> None:
+        super().__init__(model, target_layers, reshape_transform)
+        if base_method is not None:
+            self._explainers = ExplainersOfMethod(model, base_method.method)
+
+    def _joined(self, maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        return np.prod([scale_cam_image(one) for one in maps], axis=0)
 
 
 def scale_cam_image(cam: NDArray[Any], shape: tuple[int, ...] | None = None) -> NDArray[np.float32]:

@@ -96,7 +96,7 @@ class CAMExtractor:
         return [as_given(_scaled(one) if normalized else one, given) for one in maps]
 
     def _map(self, layer: str | None, x: Any, targets: list[Any]) -> Any:
-        settings = dict(self._settings)
+        settings = self._explainers.having(self._settings)
         if self.method in _OF_INPUT and "noise" in settings:
             settings["noise"] /= float(np.ptp(x)) or 1.0
         found = self._explainers(layer, settings).attribute(x, targets)
