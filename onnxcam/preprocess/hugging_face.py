@@ -21,7 +21,20 @@ _PIL_FILTERS = ("nearest", "bicubic", "bilinear", "bicubic", "area", "bilinear")
 _SQUASHING = ("ViT", "DeiT", "Beit", "Segformer", "DPT", "EfficientNet", "Flava", "Blip", "OwlViT", "Perceiver")
 """Processors that read an integer size as a square, although they crop."""
 
-_BICUBIC = ("CLIP", "DeiT", "Beit", "Levit", "PoolFormer", "DPT", "Perceiver", "Bit", "Siglip", "OwlViT", "Blip")
+_BICUBIC = (
+    "CLIP",
+    "DeiT",
+    "Beit",
+    "Levit",
+    "PoolFormer",
+    "DPT",
+    "Perceiver",
+    "Bit",
+    "Siglip",
+    "OwlViT",
+    "Blip",
+    "Qwen",
+)
 """Processors whose default filter is bicubic."""
 
 

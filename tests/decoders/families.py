@@ -54,7 +54,7 @@ def qwen(folder: Path, kind: str = "qwen2_vl") -> ExportedDecoder:
     eye |= {
         "qwen2_vl": {"embed_dim": 32, "hidden_size": WIDTH, "mlp_ratio": 2},
         "qwen2_5_vl": {"out_hidden_size": WIDTH, "window_size": 16, "fullatt_block_indexes": [1]},
-        "qwen3_vl": {"out_hidden_size": WIDTH, "num_position_embeddings": 16, "deepstack_visual_indexes": []},
+        "qwen3_vl": {"out_hidden_size": WIDTH, "num_position_embeddings": 16, "deepstack_visual_indexes": [0]},
     }[kind]
     rope = {"rope_type": "default", "mrope_section": [2, 2, 2], "rope_theta": 100.0}
     name = {"qwen2_vl": "Qwen2VL", "qwen2_5_vl": "Qwen2_5_VL", "qwen3_vl": "Qwen3VL"}[kind]
@@ -72,11 +72,33 @@ def qwen(folder: Path, kind: str = "qwen2_vl") -> ExportedDecoder:
         at, columns = torch.arange(patches.shape[0]), grid[0, 2] // 2
         row, column = at // 4 // columns * 2 + at % 4 // 2, at // 4 % columns * 2 + at % 2
         places = torch.stack([row, column], 1)
-        return network.model.get_image_features(patches, grid, position_ids=places).pooler_output[0]
+        found = network.model.get_image_features(patches, grid, position_ids=places)
+        deep = getattr(found, "deepstack_features", None)
+        return (found.pooler_output[0], deep[0][0]) if deep else found.pooler_output[0]
 
     looks = {"pixel_values": torch.rand(96, 96), "image_grid_thw": torch.tensor([[1, 8, 12]])}
     write_parts(folder, network, as_module(network, look), looks, axes=3)
+    if kind == "qwen3_vl":
+        _write_deep(folder, network, as_module(network, look), looks)
     return ExportedDecoder(folder, network)
+
+
+def _write_deep(folder: Path, network: Any, encoder: Any, looks: dict[str, Any]) -> None:
+    """Export encoder and decoder again, with what DeepStack adds behind the first layer, and without a cache."""
+    import torch
+
+    def say(embeds: Any, mask: Any, places: Any, deep: Any) -> Any:
+        model = network.model.language_model
+        added = model.layers[0].register_forward_hook(lambda layer, given, found: found + deep)
+        found = model(inputs_embeds=embeds, attention_mask=mask, position_ids=places, use_cache=False)
+        added.remove()
+        return network.lm_head(found.last_hidden_state)
+
+    write_part(folder / "vision_encoder.onnx", encoder, looks, "image_features", "deepstack_features_0")
+    embeds, tokens = torch.rand(1, 5, WIDTH), torch.ones(1, 5, dtype=torch.long)
+    takes = {"inputs_embeds": embeds, "attention_mask": tokens, "position_ids": torch.arange(5).expand(3, 1, 5).clone()}
+    takes |= {"deepstack_features_0": embeds}
+    write_part(folder / "decoder_model_merged.onnx", as_module(network, say), takes, "logits")
 
 
 def internvl(folder: Path) -> ExportedDecoder:
@@ -212,14 +234,15 @@ def florence(folder: Path) -> ExportedDecoder:
     return ExportedDecoder(folder, network)
 
 
-def write_part(path: Path, module: Any, takes: dict[str, Any], gives: str) -> None:
+def write_part(path: Path, module: Any, takes: dict[str, Any], *gives: str) -> None:
     """Export *module* with open lengths of tokens."""
     import torch
 
     axes = {x: {0: "batch"} | ({1: f"{x}.length"} if value.ndim < 4 else {}) for x, value in takes.items()}
+    axes |= {"position_ids": {2: "length"}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module, tuple(takes.values()), str(path), input_names=list(takes), output_names=[gives], dynamic_axes=axes,
-            dynamo=False,
+            module, tuple(takes.values()), str(path), input_names=list(takes), output_names=list(gives),
+            dynamic_axes=axes, dynamo=False,
         )  # fmt: skip
