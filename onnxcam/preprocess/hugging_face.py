@@ -21,20 +21,7 @@ _PIL_FILTERS = ("nearest", "bicubic", "bilinear", "bicubic", "area", "bilinear")
 _SQUASHING = ("ViT", "DeiT", "Beit", "Segformer", "DPT", "EfficientNet", "Flava", "Blip", "OwlViT", "Perceiver")
 """Processors that read an integer size as a square, although they crop."""
 
-_BICUBIC = (
-    "CLIP",
-    "DeiT",
-    "Beit",
-    "Levit",
-    "PoolFormer",
-    "DPT",
-    "Perceiver",
-    "Bit",
-    "Siglip",
-    "OwlViT",
-    "Blip",
-    "Qwen",
-)
+_BICUBIC = ("CLIP", "DeiT", "Beit", "Levit", "PoolFormer", "DPT", "Perceiver", "Bit", "Siglip", "OwlViT", "Blip")
 """Processors whose default filter is bicubic."""
 
 
@@ -43,7 +30,7 @@ def hugging_face(config: Mapping[str, Any], tensor: TensorSpec) -> Fields:
     fields = {**_geometry(config, tensor), "range": _range(config), **_normalisation(config)}
     if config.get("do_flip_channel_order", _kind(config).startswith("MobileViT")):
         fields["order"] = "bgr"
-    default = 0 if _is(config, "EfficientNet") else 3 if _is(config, *_BICUBIC) else 2
+    default = 0 if _is(config, "EfficientNet") else 3 if _is(config, *_BICUBIC, "Qwen") else 2
     return fields | {"interpolation": _PIL_FILTERS[int(config.get("resample", default))]}
 
 
