@@ -13,9 +13,11 @@ import onnx_ir as ir
 from onnxcam.decoders.meeting import pixels
 from onnxcam.decoders.view import EncoderView
 from onnxcam.engine import Session
-from onnxcam.errors import ModelError
+from onnxcam.errors import EngineError, ModelError
 from onnxcam.metadata import sidecar
 from onnxcam.preprocess import Preprocess, ResolvedPreprocess, Spec, TensorSpec, resolve
+from onnxcam.preprocess.transform import CallablePreprocess
+from onnxcam.text import visible
 
 __all__ = ["Encoder"]
 
@@ -66,8 +68,16 @@ class Encoder:
     def measure(self, features: str) -> tuple[int, int]:
         """Return the number and the width of the embeddings of one image, by a run."""
         (image,) = self.model.graph.inputs
-        session = Session(self.model)
-        found = session.run({image.name or "": self.resolved.preprocess(_PROBE)}, [features])[features]
+        feeds = {image.name or "": self.resolved.preprocess(_PROBE)}
+        try:
+            found = Session(self.model).run(feeds, [features])[features]
+        except EngineError as error:
+            what = f"in {self.view.rows} × {self.view.columns} tiles" if self.view.count > 1 else "in one picture"
+            raise ModelError(
+                f"the part 'vision' does not run for an image of {self.view.height} × {self.view.width} {what}; give "
+                "the size of its export with --preprocess resize=HEIGHTxWIDTH (preprocess=), and no --tiles (tiles=) "
+                f"where their number is fixed: {visible(str(error), 300)}"
+            ) from None
         return found.size // found.shape[-1], int(found.shape[-1])
 
     def grid(self, count: int) -> tuple[int, int]:
@@ -98,7 +108,7 @@ def _patches(shape: list[Any], path: Path) -> EncoderView:
 
 def _enlarged(preprocess: Any, size: tuple[int, int], view: EncoderView) -> Preprocess:
     """Return *preprocess* for an image of *size*, which is several tiles."""
-    if view.patch or not isinstance(preprocess, Preprocess):
+    if view.patch or not isinstance(preprocess, Preprocess) or isinstance(preprocess, CallablePreprocess):
         what = "takes patches of a whole image" if view.patch else "has a function as its preprocessing"
         raise ModelError(f"the part 'vision' {what}, so it has no tiles; leave out --tiles (tiles=)")
     if preprocess.letterbox is not None:

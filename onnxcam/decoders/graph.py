@@ -74,7 +74,11 @@ def joined(parts: JoinedParts, asked: Prompting) -> ir.Model:
         words = next(iter(tensors["embed"]["outputs"].values()))
         count = asked.prompt.count(asked.image)
         rows = op.call(op.Reshape(hidden, op.Concat([count], op.dim(words, 2), axis=0)), IMAGE_EMBEDDINGS)
-        given[parts.embeds] = _placed(op, ids, words, rows, asked.image)
+        here = op.call(op.Equal(ids, asked.image), IMAGE_PLACES)
+        given[parts.embeds] = _placed(op, here, words, rows)
+        for name, output in parts.deep.items():
+            nothing = op.Mul(words, op.const(np.array(0), words.dtype))
+            given[name] = _placed(op, here, nothing, tensors["vision"]["outputs"][output])
     if parts.encoder is not None and parts.embeds is not None:
         end, embeds = op.dim(prompt, 1), given[parts.embeds]
         read = {parts.encoder.embeds: op.Slice(embeds, [0], end, [1])}
@@ -145,11 +149,10 @@ def _move(graph: ir.Graph, whole: ir.Graph) -> None:
         whole.register_initializer(value)
 
 
-def _placed(op: Emitter, ids: ir.Value, words: ir.Value, rows: ir.Value, token: int) -> ir.Value:
-    """Return the embeddings *words* [1, L, H] with *rows* [K, H], in their order, where *ids* is *token*."""
-    here = op.call(op.Equal(ids, token), IMAGE_PLACES)
+def _placed(op: Emitter, here: ir.Value, words: ir.Value, rows: ir.Value) -> ir.Value:
+    """Return the embeddings *words* [1, L, H] with *rows* [K, H], in their order, *here*, bool [1, L]."""
     order = op.CumSum(op.Reshape(op.Cast(here, to=int(ir.DataType.INT64)), [-1]), np.array(0, np.int64))
-    order = op.Reshape(op.Max(op.Sub(order, 1), 0), op.Shape(ids))
+    order = op.Reshape(op.Max(op.Sub(order, 1), 0), op.Shape(here))
     pictured = op.Cast(op.Gather(rows, order, axis=0), to=int(words.dtype or ir.DataType.FLOAT))
     return op.Where(op.Unsqueeze(here, [2]), pictured, words)
 

@@ -62,6 +62,8 @@ def join(
     meeting = find_meeting(models)
     reader = PromptReader(files, image_token)
     words = reader.words(prompt) if meeting.hidden is None else prompt  # an error of the prompt before a run
+    if tiles != (1, 1):
+        reader.check_tiles()
     encoder = Encoder.of(models["vision"], files.parts["vision"], preprocess, tiles)
     count, width = encoder.measure(meeting.features)
     check_widths(meeting, width)

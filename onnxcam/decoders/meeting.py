@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
@@ -11,7 +11,7 @@ from onnxcam.errors import ModelError
 
 __all__ = ["JoinedParts", "PromptEncoder", "check_widths", "find_meeting", "is_grid", "is_mask", "pixels"]
 
-_STATES = "encoder_hidden_states"
+_STATES, _DEEP = "encoder_hidden_states", "deepstack"
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class JoinedParts:
         logits: The decoder's output of scores, [N, L, V].
         hidden: The decoder's input of states that it reads by cross-attention, [N, K, H]; None where it has none.
         encoder: The encoder that reads image and prompt before the decoder; None where there is none.
+        deep: By the decoder's inputs [N, L, H] that are added at the image's tokens behind its first layers, the
+            encoder's outputs [T, H] for them: DeepStack (2406.04334), of Qwen3-VL.
     """
 
     models: Mapping[str, ir.Model]
@@ -41,17 +43,20 @@ class JoinedParts:
     logits: str
     hidden: str | None = None
     encoder: PromptEncoder | None = None
+    deep: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_meeting(models: Mapping[str, ir.Model]) -> JoinedParts:
     """Return where *models* meet; ModelError for a model that is no such part, or one that is missing."""
     vision, decoder = models["vision"].graph, models["decoder"].graph
     pixels(vision.inputs)
-    features = _first(_floats(vision.outputs, (2, 3, 4)), "image_features", "image_embeds", "last_hidden_state")
+    outputs = [y for y in _floats(vision.outputs, (2, 3, 4)) if _DEEP not in (y.name or "")]
+    features = _first(outputs, "image_features", "image_embeds", "last_hidden_state")
     if features is None:
         raise _no_part("vision", "an encoder that gives embeddings [T, H] or [N, T, H]", vision)
     hidden = next((x.name for x in _floats(decoder.inputs, (3,)) if x.name == _STATES), None)
     takes = [x for x in _floats(decoder.inputs, (3,)) if not _is_past(x) and x.name != hidden]
+    takes = [x for x in takes if _DEEP not in (x.name or "")]
     embeds = _first(takes, "inputs_embeds", "decoder_inputs_embeds")
     logits = _first([y for y in _floats(decoder.outputs, (3,)) if not _is_past(y)], "logits")
     if logits is None or (embeds is None and hidden is None):
@@ -63,7 +68,19 @@ def find_meeting(models: Mapping[str, ir.Model]) -> JoinedParts:
     embed = models["embed"].graph
     if len(embed.inputs) != 1 or not _is_integer(embed.inputs[0]) or not _floats(embed.outputs, (3,)):
         raise _no_part("embed", "a table of embeddings, from tokens [N, L] to [N, L, H]", embed)
-    return JoinedParts(models, features, embeds, logits, hidden, None if hidden is None else _encoder(models))
+    encoder = None if hidden is None else _encoder(models)
+    return JoinedParts(models, features, embeds, logits, hidden, encoder, _deep(vision, decoder))
+
+
+def _deep(vision: ir.Graph, decoder: ir.Graph) -> dict[str, str]:
+    taken = [x.name or "" for x in _floats(decoder.inputs, (3,)) if _DEEP in (x.name or "")]
+    given = [y.name or "" for y in _floats(vision.outputs, (2,)) if _DEEP in (y.name or "")]
+    if taken and len(taken) != len(given):
+        raise ModelError(
+            f"the part 'decoder' takes {', '.join(taken)}, [N, L, H] each, and the part 'vision' gives "
+            f"{', '.join(given) or 'none of them'}, [T, H] each; give parts of one export"
+        )
+    return dict(zip(taken, given, strict=True)) if taken else {}
 
 
 def _encoder(models: Mapping[str, ir.Model]) -> PromptEncoder:

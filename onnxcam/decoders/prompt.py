@@ -133,17 +133,24 @@ class PromptReader:
         own = [*first, *(id for text in others for id in [*[self.image] * (count // len(others)), *text])]
         return [*ids[:at], *own, *ids[at + 1 :]]
 
+    def check_tiles(self) -> None:
+        """Raise ModelError if the model is of a kind whose prompt for tiles is not known."""
+        if self._kind not in _TILED:
+            raise ModelError(
+                f"the tiles of model_type {self._kind!r} in config.json are not known, only those of "
+                f"{', '.join(_TILED)}; leave out --tiles (tiles=)"
+            )
+
+    @property
+    def _kind(self) -> str:
+        return str(self.files.beside("config.json").get("model_type"))
+
     def _between(self, view: EncoderView) -> list[str]:
         """Return what stands before the tokens of the first tile, between those of two tiles, and after the last."""
-        kind = str(self.files.beside("config.json").get("model_type"))
+        kind = self._kind
         before, after = _AROUND.get(kind, ("", ""))
         if view.count == 1:
             return [before, after]
-        if kind not in _TILED:
-            raise ModelError(
-                f"the tiles of model_type {kind!r} in config.json are not known, only those of {', '.join(_TILED)}; "
-                "leave out --tiles (tiles=)"
-            )
         if kind == "internvl":
             return [before, *[""] * (view.count - 1), after]
         tiles = [

@@ -21,6 +21,8 @@ from onnxcam.metadata.prompting import Prompting
 __all__ = ["PartsWriter", "WrittenText"]
 
 _Arrays = dict[str, NDArray[Any]]
+_STATES = ""
+"""The key of the states that cross-attention reads, beside inputs of the decoder by name."""
 
 
 class PartsWriter:
@@ -38,13 +40,17 @@ class PartsWriter:
         """Return the text after the prompt and the image *tensor*, [1, C, H, W], which has no token yet."""
         asked, name = self._asked, self._meeting.features
         (image,) = self._inputs["vision"]
-        features = self._sessions["vision"].run({image.name or "": tensor}, [name])[name]
-        prompt = self.embed(asked.prompt)
+        looks = self._sessions["vision"].run({image.name or "": tensor}, [name, *self._meeting.deep.values()])
+        prompt, here = self.embed(asked.prompt), np.equal(asked.prompt, asked.image)
         if self._meeting.embeds is not None:
-            prompt[0, np.equal(asked.prompt, asked.image)] = features.reshape(-1, features.shape[-1])
+            prompt[0, here] = looks[name].reshape(-1, looks[name].shape[-1])
         if self._meeting.encoder is not None:
-            return WrittenText(self, self.embed(asked.start), self._read(prompt))
-        return WrittenText(self, prompt, features)
+            return WrittenText(self, self.embed(asked.start), {_STATES: self._read(prompt)})
+        seen = {_STATES: looks[name]}
+        for taken, given in self._meeting.deep.items():
+            seen[taken] = np.zeros_like(prompt)
+            seen[taken][0, here] = looks[given]
+        return WrittenText(self, prompt, seen)
 
     def _read(self, prompt: NDArray[Any]) -> NDArray[Any]:
         """Return the states of the encoder that reads *prompt*, image and words."""
@@ -61,14 +67,13 @@ class PartsWriter:
         (found,) = session.run({x.name or "": np.array([ids], _dtype(x))}).values()
         return found
 
-    def decode(
-        self, embeds: NDArray[Any], past: _Arrays, before: int, hidden: NDArray[Any]
-    ) -> tuple[NDArray[Any], _Arrays]:
+    def decode(self, embeds: NDArray[Any], past: _Arrays, before: int, seen: _Arrays) -> tuple[NDArray[Any], _Arrays]:
         """Return the scores after *embeds*, as `embed` gives them, and the new cache.
 
-        They follow *before* tokens in the cache *past*. *hidden* are the states that cross-attention reads.
+        They follow *before* tokens in the cache *past*. *seen* are the states that cross-attention reads,
+        and what is added at the tokens of the prompt.
         """
-        count, feeds = embeds.shape[1], _Arrays()
+        count, feeds, hidden = embeds.shape[1], _Arrays(), seen[_STATES]
         known = {
             "attention_mask": np.ones((1, before + count)),
             "position_ids": self._positions(before + count)[:, None, before:],
@@ -81,6 +86,9 @@ class PartsWriter:
         }
         if self._meeting.hidden is not None:
             known[self._meeting.hidden] = hidden
+        for name in self._meeting.deep:  # nothing after the prompt
+            own = seen[name][:, before : before + count]
+            known[name] = np.pad(own, ((0, 0), (0, count - own.shape[1]), (0, 0)))
         for x in self._inputs["decoder"]:
             name = x.name or ""
             if name in past or x in self._past:
@@ -92,8 +100,8 @@ class PartsWriter:
         found = self._sessions["decoder"].run(feeds)
         present = {x.name or "": next((y for y in _presents(x.name or "") if y in found), "") for x in self._past}
         # Merged decoders give what they took of the encoder's states once only; later outputs are empty.
-        own = {name: x for name, x in past.items() if ".encoder." in name}
-        kept = {name: own[name] if name in own else found[y] for name, y in present.items() if y}
+        crossed = {name: x for name, x in past.items() if ".encoder." in name}
+        kept = {name: crossed[name] if name in crossed else found[y] for name, y in present.items() if y}
         return found[self._meeting.logits][:, -1], kept if len(kept) == len(self._past) else {}
 
     def _positions(self, length: int) -> NDArray[Any]:
@@ -107,14 +115,14 @@ class PartsWriter:
 class WrittenText:
     """A text that grows: `scores` of its next token, and `add` one."""
 
-    def __init__(self, writer: PartsWriter, embeds: NDArray[Any], hidden: NDArray[Any]) -> None:
-        self._writer, self._embeds, self._hidden = writer, embeds, hidden  # of tokens that are not in the cache
+    def __init__(self, writer: PartsWriter, embeds: NDArray[Any], seen: _Arrays) -> None:
+        self._writer, self._embeds, self._seen = writer, embeds, seen  # embeddings of tokens that are not in the cache
         self._past: _Arrays = {}
         self._before = 0
 
     def scores(self) -> NDArray[Any]:
         """Return the scores of the next token, [1, V]."""
-        scores, past = self._writer.decode(self._embeds, self._past, self._before, self._hidden)
+        scores, past = self._writer.decode(self._embeds, self._past, self._before, self._seen)
         if past:
             self._before += self._embeds.shape[1]
             self._past, self._embeds = past, self._embeds[:, :0]

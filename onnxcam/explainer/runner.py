@@ -272,8 +272,8 @@ class Runner:
             )
         if asked is not None and asked.is_crossed and self.method.needs_words:
             raise MethodError(
-                f"{self.method.id} reads the decoder's attention to the image's tokens among the words, and this "
-                "decoder reads the image by cross-attention; use --method attnlrp"
+                f"{self.method.id} reads attention to the image's tokens among the words, and this decoder reads the "
+                "image by cross-attention; use --method attnlrp"
             )
 
     def _layer_names(self, prepared: PreparedModel) -> Sequence[str | None]:

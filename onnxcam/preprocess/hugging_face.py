@@ -30,7 +30,7 @@ def hugging_face(config: Mapping[str, Any], tensor: TensorSpec) -> Fields:
     fields = {**_geometry(config, tensor), "range": _range(config), **_normalisation(config)}
     if config.get("do_flip_channel_order", _kind(config).startswith("MobileViT")):
         fields["order"] = "bgr"
-    default = 0 if _is(config, "EfficientNet") else 3 if _is(config, *_BICUBIC) else 2
+    default = 0 if _is(config, "EfficientNet") else 3 if _is(config, *_BICUBIC, "Qwen") else 2
     return fields | {"interpolation": _PIL_FILTERS[int(config.get("resample", default))]}
 
 

@@ -41,31 +41,84 @@ def smolvlm(folder: Path) -> ExportedDecoder:
 
     with patch.object(torch, "full", lambda size, fill_value, **to: torch.zeros(size, dtype=torch.long)):  # not float
         looks = dict(zip(("pixel_values", "pixel_attention_mask"), sets, strict=True))
-        write_parts(folder, network, _encoder(network, look), looks)
+        write_parts(folder, network, as_module(network, look), looks)
     return ExportedDecoder(folder, network)
 
 
-def qwen2_vl(folder: Path) -> ExportedDecoder:
-    """Export a Qwen2-VL: patches of 4 × 4 pixels in blocks of 2 × 2 and their grid, positions on three axes."""
+def qwen(folder: Path, kind: str = "qwen2_vl") -> ExportedDecoder:
+    """Export a Qwen-VL: patches of 4 × 4 pixels in blocks of 2 × 2 and their grid, positions on three axes."""
     import torch
-    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+    import transformers
 
-    eye = {"embed_dim": 32, "hidden_size": WIDTH, "depth": 2, "num_heads": 2, "mlp_ratio": 2, "patch_size": 4}
+    eye = {"hidden_size": 32, "depth": 2, "num_heads": 2, "intermediate_size": 64, "patch_size": 4}
+    eye |= {
+        "qwen2_vl": {"embed_dim": 32, "hidden_size": WIDTH, "mlp_ratio": 2},
+        "qwen2_5_vl": {"out_hidden_size": WIDTH, "window_size": 16, "fullatt_block_indexes": [1]},
+        "qwen3_vl": {"out_hidden_size": WIDTH, "num_position_embeddings": 16, "deepstack_visual_indexes": [0]},
+    }[kind]
     rope = {"rope_type": "default", "mrope_section": [2, 2, 2], "rope_theta": 100.0}
-    config = Qwen2VLConfig(
-        vision_config=eye, text_config=_WORDS | {"rope_parameters": rope}, image_token_id=3, vision_start_token_id=40,
-        pad_token_id=0,
+    name = {"qwen2_vl": "Qwen2VL", "qwen2_5_vl": "Qwen2_5_VL", "qwen3_vl": "Qwen3VL"}[kind]
+    config = getattr(transformers, f"{name}Config")(
+        vision_config=eye, text_config=_WORDS | {"rope_parameters": rope, "head_dim": WIDTH // HEADS},
+        image_token_id=3, vision_start_token_id=40, pad_token_id=0,
     )  # fmt: skip
-    network = _random(Qwen2VLForConditionalGeneration(config))
+    network = _random(getattr(transformers, f"{name}ForConditionalGeneration")(config))
     write_tokenizer(folder)
     sizes = {"patch_size": 4, "merge_size": 2, "temporal_patch_size": 2, "min_pixels": 64, "max_pixels": 1024}
-    _settings(folder, "qwen2_vl", {"image_processor_type": "Qwen2VLImageProcessor", "size": {}, **sizes})
+    _settings(folder, kind, {"image_processor_type": "Qwen2VLImageProcessor", "size": {}, **sizes})
 
     def look(patches: Any, grid: Any) -> Any:
-        return network.model.get_image_features(patches, grid).pooler_output[0]
+        """The encoder, with the places of patches by operators of *grid*: its source has numbers of Python."""
+        at, columns = torch.arange(patches.shape[0]), grid[0, 2] // 2
+        row, column = at // 4 // columns * 2 + at % 4 // 2, at // 4 % columns * 2 + at % 2
+        places = torch.stack([row, column], 1)
+        found = network.model.get_image_features(patches, grid, position_ids=places)
+        deep = getattr(found, "deepstack_features", None)
+        return (found.pooler_output[0], deep[0][0]) if deep else found.pooler_output[0]
 
     looks = {"pixel_values": torch.rand(96, 96), "image_grid_thw": torch.tensor([[1, 8, 12]])}
-    write_parts(folder, network, _encoder(network, look), looks, axes=3)
+    write_parts(folder, network, as_module(network, look), looks, axes=3)
+    if kind == "qwen3_vl":
+        _write_deep(folder, network, as_module(network, look), looks)
+    return ExportedDecoder(folder, network)
+
+
+def _write_deep(folder: Path, network: Any, encoder: Any, looks: dict[str, Any]) -> None:
+    """Export encoder and decoder again, with what DeepStack adds behind the first layer, and without a cache."""
+    import torch
+
+    def say(embeds: Any, mask: Any, places: Any, deep: Any) -> Any:
+        model = network.model.language_model
+        added = model.layers[0].register_forward_hook(lambda layer, given, found: found + deep)
+        found = model(inputs_embeds=embeds, attention_mask=mask, position_ids=places, use_cache=False)
+        added.remove()
+        return network.lm_head(found.last_hidden_state)
+
+    write_part(folder / "vision_encoder.onnx", encoder, looks, "image_features", "deepstack_features_0")
+    embeds, tokens = torch.rand(1, 5, WIDTH), torch.ones(1, 5, dtype=torch.long)
+    takes = {"inputs_embeds": embeds, "attention_mask": tokens, "position_ids": torch.arange(5).expand(3, 1, 5).clone()}
+    takes |= {"deepstack_features_0": embeds}
+    write_part(folder / "decoder_model_merged.onnx", as_module(network, say), takes, "logits")
+
+
+def internvl(folder: Path) -> ExportedDecoder:
+    """Export an InternVL: four tokens a tile, by pixel shuffle."""
+    import torch
+    from transformers import InternVLConfig, InternVLForConditionalGeneration
+
+    eye = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = InternVLConfig(
+        vision_config=eye | {"image_size": [32, 32], "patch_size": [8, 8]}, image_token_id=3,
+        text_config=_WORDS | {"model_type": "qwen2"},
+    )  # fmt: skip
+    network = _random(InternVLForConditionalGeneration(config))
+    write_tokenizer(folder)
+    _settings(folder, "internvl", {"size": {"height": 32, "width": 32}})
+
+    def look(pixels: Any) -> Any:
+        return network.model.get_image_features(pixels).pooler_output
+
+    write_parts(folder, network, as_module(network, look), {"pixel_values": torch.rand(2, 3, 32, 32)})
     return ExportedDecoder(folder, network)
 
 
@@ -86,7 +139,7 @@ def _settings(folder: Path, kind: str, processor: dict[str, Any]) -> None:
     path.write_text(json.dumps(own | processor))
 
 
-def _encoder(network: Any, look: Callable[..., Any]) -> Any:
+def as_module(network: Any, look: Callable[..., Any]) -> Any:
     """Return the encoder of *network* as a module: *look* of its inputs."""
     import torch
 
@@ -131,7 +184,7 @@ def captioner(folder: Path) -> ExportedDecoder:
         ("encoder_model", look, {"pixel_values": torch.rand(1, 3, 32, 32)}, "last_hidden_state"),
         ("decoder_model", say, reads, "logits"),
     ):
-        write_part(folder / f"{name}.onnx", _encoder(network, part), takes, gives)
+        write_part(folder / f"{name}.onnx", as_module(network, part), takes, gives)
     return ExportedDecoder(folder, network)
 
 
@@ -177,18 +230,19 @@ def florence(folder: Path) -> ExportedDecoder:
         ("encoder_model", read, {"inputs_embeds": embeds, "attention_mask": tokens}, "last_hidden_state"),
         ("decoder_model", say, reads, "logits"),
     ):
-        write_part(folder / f"{name}.onnx", _encoder(network, part), takes, gives)
+        write_part(folder / f"{name}.onnx", as_module(network, part), takes, gives)
     return ExportedDecoder(folder, network)
 
 
-def write_part(path: Path, module: Any, takes: dict[str, Any], gives: str) -> None:
+def write_part(path: Path, module: Any, takes: dict[str, Any], *gives: str) -> None:
     """Export *module* with open lengths of tokens."""
     import torch
 
     axes = {x: {0: "batch"} | ({1: f"{x}.length"} if value.ndim < 4 else {}) for x, value in takes.items()}
+    axes |= {"position_ids": {2: "length"}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module, tuple(takes.values()), str(path), input_names=list(takes), output_names=[gives], dynamic_axes=axes,
-            dynamo=False,
+            module, tuple(takes.values()), str(path), input_names=list(takes), output_names=list(gives),
+            dynamic_axes=axes, dynamo=False,
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,15 @@ import numpy as np
 import pytest
 
 import onnxcam
+from onnxcam.decoders.files import find_files
 from onnxcam.decoders.load import join
+from onnxcam.decoders.prompt import PromptReader
+from onnxcam.decoders.view import EncoderView
+from onnxcam.errors import MethodError, ModelError
 from onnxcam.metadata.prompting import Prompting
 from tests.decoders import families
 from tests.decoders.exported import ExportedDecoder
+from tests.decoders.merged import merge
 
 TEXT = "a red star left of blue ring"
 
@@ -21,12 +27,6 @@ TEXT = "a red star left of blue ring"
 def smolvlm(tmp_path_factory: pytest.TempPathFactory) -> ExportedDecoder:
     pytest.importorskip("transformers")
     return families.smolvlm(tmp_path_factory.mktemp("smolvlm"))
-
-
-@pytest.fixture(scope="module")
-def qwen(tmp_path_factory: pytest.TempPathFactory) -> ExportedDecoder:
-    pytest.importorskip("transformers")
-    return families.qwen2_vl(tmp_path_factory.mktemp("qwen"))
 
 
 def sets(x: Any, rows: int, columns: int) -> dict[str, Any]:
@@ -81,10 +81,9 @@ def compare(exported: ExportedDecoder, image: np.ndarray, looks: Any, size: tupl
         assert np.corrcoef(raw.ravel(), expected.numpy().ravel())[0, 1] >= 0.9999
     look = explainer.network.look(tensor, image, {})
     writer = task._text(look)
-    for token in text[:2]:
+    for at, token in enumerate(text[:3]):
+        np.testing.assert_allclose(writer.scores()[0], logits[before - 1 + at].detach(), rtol=1e-3, atol=1e-4)
         writer.add(token)
-    following = writer.scores()
-    np.testing.assert_allclose(following[0], logits[before + 1].detach(), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("tiles", [(1, 1), (2, 3)])
@@ -93,11 +92,78 @@ def test_smolvlm(smolvlm: ExportedDecoder, image: np.ndarray, tiles: tuple[int, 
     compare(smolvlm, image, lambda x: sets(x, *tiles), size, tiles=tiles)
 
 
-def test_qwen2_vl(qwen: ExportedDecoder, image: np.ndarray) -> None:
-    compare(qwen, image, patches, (32, 48), preprocess="resize=32x48")
+@pytest.mark.parametrize("kind", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def test_qwen(kind: str, tmp_path: Path, image: np.ndarray) -> None:
+    compare(families.qwen(tmp_path, kind), image, patches, (32, 48), preprocess="resize=32x48")
 
 
-@pytest.mark.parametrize("family", ["captioner", "florence"])
-def test_cross_attention(family: str, tmp_path: Path, image: np.ndarray) -> None:
-    exported = getattr(families, family)(tmp_path)
+def test_internvl(tmp_path: Path, image: np.ndarray) -> None:
+    def tiles(x: Any) -> dict[str, Any]:
+        return {"pixel_values": sets(x, 1, 2)["pixel_values"][0]}
+
+    compare(families.internvl(tmp_path), image, tiles, (32, 64), tiles=(1, 2))
+
+
+@pytest.mark.parametrize("merged", [False, True], ids=["plain", "merged"])
+def test_captioner(tmp_path: Path, image: np.ndarray, merged: bool) -> None:
+    exported = families.captioner(tmp_path)
+    if merged:
+        merge(tmp_path, exported.network)
     compare(exported, image, lambda x: {"pixel_values": x}, (32, 32))
+
+
+def test_florence(tmp_path: Path, image: np.ndarray) -> None:
+    compare(families.florence(tmp_path), image, lambda x: {"pixel_values": x}, (32, 32))
+
+
+def test_prompt_of_tiles_is_that_of_transformers(smolvlm: ExportedDecoder) -> None:
+    """The texts between the tiles are those of the processors of Idefics3 and SmolVLM."""
+    processing = pytest.importorskip("transformers.models.smolvlm.processing_smolvlm")
+    reader = PromptReader(find_files(smolvlm.folder))
+    for rows, columns in ((1, 1), (2, 3)):
+        texts = reader._between(EncoderView(64, 64, rows, columns))
+        own = (0, 0) if (rows, columns) == (1, 1) else (rows, columns)
+        expected = processing.get_image_prompt_string(*own, 4, "<fake_token_around_image>", "<image>", "<global-img>")
+        assert ("<image>" * 4).join(texts) == expected
+
+
+def refused(words: str, exported: ExportedDecoder, **settings: Any) -> None:
+    with pytest.raises(ModelError, match=re.escape(words)) as error:
+        join(exported.folder, **settings)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_refused(smolvlm: ExportedDecoder, exported: ExportedDecoder, image: np.ndarray) -> None:
+    refused("the tiles of model_type 'llava' in config.json are not known, only those of", exported, tiles=(2, 2))
+
+    def function(picture: np.ndarray) -> np.ndarray:
+        return np.zeros((1, 3, 32, 32), np.float32)
+
+    words = "has a function as its preprocessing, so it has no tiles; leave out --tiles"
+    refused(words, smolvlm, tiles=(2, 2), preprocess=function)
+    explainer = onnxcam.Explainer(join(smolvlm.folder, tiles=(1, 2)), method="layercam")
+    with pytest.raises(MethodError, match="layercam has no place in an image that the encoder sees in tiles; use"):
+        explainer(image, 'text="star"')
+
+
+def test_what_is_refused_of_patches(tmp_path: Path) -> None:
+    exported = families.qwen(tmp_path)
+    for size, words in (
+        ("36x48", "blocks of 2 × 2, and the image has 36 × 48; both sides are multiples of 8"),
+        ("32x32", "does not run for an image of 32 × 32 in one picture; give the size of its export with --preprocess"),
+    ):
+        refused(words, exported, preprocess=f"resize={size}")
+    refused("the tiles of model_type 'qwen2_vl' in config.json are not known", exported, tiles=(2, 2))
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(path.read_text().replace('"patch_size": 4', '"patch_size": 5'))
+    refused("and not 3 × 2 × 5 × 5 numbers each as preprocessor_config.json says", exported)
+
+
+def test_what_is_refused_of_encoder_decoders(tmp_path: Path, image: np.ndarray) -> None:
+    exported = families.captioner(tmp_path)
+    explainer = onnxcam.Explainer(join(tmp_path), method="attention-x-gradient")
+    with pytest.raises(MethodError, match="and this decoder reads the image by cross-attention; use --method attnlrp"):
+        explainer(image, 'text="star"')
+    (tmp_path / "config.json").write_text("{}")
+    refused("the token with which the decoder starts (decoder_start_token_id); give the first tokens with", exported)
+    join(tmp_path, prompt="<s> a")
