@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -147,6 +148,8 @@ class Assembler:
 
     def _probability(self, goal: Goal, results: Arrays, index: int | None) -> tuple[float | None, list[str]]:
         """Return the probability of the target, None where its number is none; with a warning in that case."""
+        if goal.is_log_probability:
+            return math.exp(min(float(results[SCORE][0]), 0.0)), []
         found, names = goal.probability, self.network.probability_outputs
         if found is None and index is not None and names is not None:
             known = self.network.probabilities(results, np.asarray([index]))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onnxcam import files
 from onnxcam.errors import OutputError, nearest
-from onnxcam.media import heatmap, planes, signal_plot, video, volume
+from onnxcam.media import heatmap, planes, readable, signal_plot, video, volume
 from onnxcam.media import image as pictures
 from onnxcam.media.signal import Signal
 from onnxcam.media.video import Clip
@@ -148,12 +148,15 @@ class Explanation:
     map_at: Callable[[tuple[int, ...]], NDArray[np.float32]] | None = field(default=None, repr=False)
     """A function that computes the map at another size (H, W); None for an input that is no image."""
 
-    def overlay(self, alpha: float = 0.5, colormap: str = "jet", boxes: bool = False) -> NDArray[np.uint8]:
+    def overlay(
+        self, alpha: float = 0.5, colormap: str = "jet", boxes: bool = False, times: int = 1
+    ) -> NDArray[np.uint8]:
         """Return the map over the image, uint8 [H, W, 3] RGB; *alpha* in [0, 1] is the weight of the map.
 
         *boxes* draws the boxes of the map in white, and the explained detection or patch in green. Of a volume the
         axial, coronal and sagittal slices through the largest value of the map are drawn (`onnxcam.media.planes`). A
-        signal is drawn as a plot along time in the colours of the map, 1200 pixels wide.
+        signal is drawn as a plot along time in the colours of the map, 1200 pixels wide. An image is enlarged so many
+        *times*, each of its pixels to a square.
         """
         if self.parts is not None:
             return heatmap.sentence(self.parts, self.map, alpha, colormap)
@@ -163,11 +166,12 @@ class Explanation:
             return video.overlay(self.clip, self.map, alpha, colormap)
         if self.is_volume:
             return planes.overlay(self.image, self.map, self.affine, alpha, colormap)
-        drawn = heatmap.overlay(self.image, self.map, alpha, colormap)
+        drawn = heatmap.overlay(*readable.enlarged(self.image, self.map, times), alpha, colormap)
         if not boxes:
             return drawn
-        drawn = heatmap.outlined(drawn, self.boxes(), WHITE)
-        return heatmap.outlined(drawn, [self.detection] if self.detection else [], GREEN)
+        for corners, colour in ((self.boxes(), WHITE), ([self.detection] if self.detection else [], GREEN)):
+            drawn = heatmap.outlined(drawn, [[times * at for at in one] for one in corners], colour)
+        return drawn
 
     def boxes(self, threshold: float = 0.15, least: float = 0.005) -> list[tuple[int, int, int, int]]:
         """Return the boxes (x1, y1, x2, y2) around the regions above *threshold* times the maximum, the largest first.
@@ -218,6 +222,8 @@ class Explanation:
     ) -> dict[str, Path]:
         """Write the raw map (.npy), the overlay, and the map (.npy; of a NIfTI or DICOM volume .nii.gz); see `Drawing`.
 
+        The overlay of an image whose longer side is below 224 pixels is enlarged by a whole number, each pixel to a
+        square.
         All that is not stated is ``alpha=0.5, colormap="jet", boxes=False, maps="all", format="png", quality=90``.
 
         Returns the paths by kind: ``"overlay"``, ``"map"``, ``"raw"``, and of a signal ``"time"``, the map along
@@ -248,7 +254,8 @@ class Explanation:
             found["map"] = f"{start}-map.nii.gz", volume.encode(self.map, self.affine)
         if maps != "raw":
             name = f"{start}-overlay{SUFFIXES[chosen['format']]}"
-            drawn = self.overlay(chosen["alpha"], chosen["colormap"], chosen["boxes"])
+            times = readable.factor(self.map.shape) if self.map.ndim == 2 else 1
+            drawn = self.overlay(chosen["alpha"], chosen["colormap"], chosen["boxes"], times)
             found["overlay"] = name, pictures.encode(drawn, Path(name), chosen["quality"])
         return found
 

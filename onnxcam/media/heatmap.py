@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from onnxcam.errors import OutputError, nearest
 from onnxcam.media.frame import Frame
+from onnxcam.media.readable import drawable
 from onnxcam.media.resample import AxisInterval, coverage
 from onnxcam.structure.place import Place
 
@@ -145,7 +146,8 @@ def sentence(words: Sequence[str], heat: Map, alpha: float = 0.5, colormap: str 
 
     font, height = cv2.FONT_HERSHEY_SIMPLEX, 44
     tiles = []
-    shown = [(word, colour) for word, colour in zip(words, colorize(heat[None], colormap)[0], strict=True) if word]
+    coloured = zip(map(drawable, words), colorize(heat[None], colormap)[0], strict=True)
+    shown = [(word, colour) for word, colour in coloured if word]
     for word, colour in shown:
         (width, tall), _ = cv2.getTextSize(word, font, 0.8, 2)
         tile = np.full((height, width + 18, 3), colour, np.uint8)

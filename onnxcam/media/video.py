@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from onnxcam import paths
 from onnxcam.errors import ImageError, OutputError, PreprocessError
-from onnxcam.media import heatmap, signal_plot
+from onnxcam.media import heatmap, readable, signal_plot
 from onnxcam.media.image import RgbImage
 from onnxcam.stderr import silence
 from onnxcam.text import in_message
@@ -179,7 +179,8 @@ def encode(clip: Clip, heat: NDArray[np.float32], alpha: float, colormap: str) -
 
     steps = np.diff(clip.times)
     rate = 1 / float(steps.mean()) if len(steps) and clip.rate else _SLOWEST
-    height, width = clip.frames.shape[1:3]
+    times = readable.factor(clip.frames.shape[1:3])
+    height, width = (times * side for side in clip.frames.shape[1:3])
     with tempfile.TemporaryDirectory(prefix="onnxcam-") as folder:
         path = os.path.join(folder, "overlay.mp4")
         with silence():
@@ -187,7 +188,8 @@ def encode(clip: Clip, heat: NDArray[np.float32], alpha: float, colormap: str) -
             writer = cv2.VideoWriter(path, fourcc, max(rate, _SLOWEST), (width // 2 * 2, height // 2 * 2))
             is_open = writer.isOpened()
             for frame, one in zip(clip.frames, heat, strict=True) if is_open else ():
-                drawn = heatmap.overlay(frame, one, alpha, colormap)[: height // 2 * 2, : width // 2 * 2]
+                drawn = heatmap.overlay(*readable.enlarged(frame, one, times), alpha, colormap)
+                drawn = drawn[: height // 2 * 2, : width // 2 * 2]
                 writer.write(np.ascontiguousarray(drawn[..., ::-1]))
             writer.release()
         content = Path(path).read_bytes() if os.path.exists(path) else b""
