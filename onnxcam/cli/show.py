@@ -63,7 +63,11 @@ def print_err(text: str, style: str | None = None) -> None:
 
 
 def explanations(entries: Sequence[dict[str, Any]], folder: Path) -> None:
-    """Print one row per explanation, with file names at a terminal and paths when piped."""
+    """Print one row per explanation, at a terminal with file names and labels, when piped with paths and targets."""
+
+    def named(entry: dict[str, Any]) -> str:
+        label, words = entry["target"]["label"], str(entry["words"])
+        return f"{label}: {words}" if out.is_terminal and label and label != words else words
 
     def path(text: str) -> str:
         return Path(text).name if out.is_terminal else text
@@ -72,7 +76,7 @@ def explanations(entries: Sequence[dict[str, Any]], folder: Path) -> None:
     rows = [
         (
             path(entry["image"]),
-            entry["words"],
+            named(entry),
             f"{entry['score']:.3f}",
             _probability(entry),
             "" if entry["box"] is None else ",".join(map(str, entry["box"])),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -170,6 +171,8 @@ class Assembler:
 
     def _probability(self, goal: Goal, results: Arrays, index: int | None) -> tuple[float | None, list[str]]:
         """Return the probability of the target, None where its number is none; with a warning in that case."""
+        if goal.is_log_probability:
+            return math.exp(min(float(results[SCORE][0]), 0.0)), []
         found, names = goal.probability, self.network.probability_outputs
         if index is None and goal.sides and names is not None:
             found = self.network.group_probability(results, goal.sides[0])

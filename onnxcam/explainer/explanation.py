@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onnxcam import files
 from onnxcam.errors import OutputError, nearest
-from onnxcam.media import colours, heatmap, planes, signal_plot, video, volume
+from onnxcam.media import colours, heatmap, planes, readable, signal_plot, video, volume
 from onnxcam.media import image as pictures
 from onnxcam.media.heatmap import BY_VALUE, Opacity, require_opacity
 from onnxcam.media.signal import Signal
@@ -158,7 +158,7 @@ class Explanation:
     """A function that computes the map at another size (H, W); None for an input that is no image."""
 
     def overlay(
-        self, opacity: Opacity = BY_VALUE, colormap: str | None = None, boxes: bool = False
+        self, opacity: Opacity = BY_VALUE, colormap: str | None = None, boxes: bool = False, times: int = 1
     ) -> NDArray[np.uint8]:
         """Return the map over the image, uint8 [H, W, 3] RGB.
 
@@ -174,6 +174,7 @@ class Explanation:
             colormap: One of `onnxcam.media.colours.COLORMAPS`; None is ``"inferno"``, and ``"blues"`` for maps of
                 pixels, words and signals.
             boxes: Draw the boxes of the map in white, and the explained detection or patch in green.
+            times: An image is enlarged so many times, each of its pixels to a square.
 
         Raises:
             OutputError: no colour map is called so, or the opacity is none.
@@ -187,11 +188,14 @@ class Explanation:
             return video.overlay(self.clip, self._shown, opacity, colormap, self.seen)
         if self.is_volume:
             return planes.overlay(self.image, self._shown, self.affine, opacity, colormap)
-        drawn = heatmap.overlay(self.image, self._shown, opacity, colormap, seen=self.seen, on_paper=self.is_of_pixels)
+        large = readable.enlarged(self.image, self._shown, times)
+        seen = None if self.seen is None else [times * at for at in self.seen]
+        drawn = heatmap.overlay(*large, opacity, colormap, seen=seen, on_paper=self.is_of_pixels)
         if not boxes:
             return drawn
-        drawn = heatmap.outlined(drawn, self.boxes(), WHITE)
-        return heatmap.outlined(drawn, [self.detection] if self.detection else [], GREEN)
+        for corners, colour in ((self.boxes(), WHITE), ([self.detection] if self.detection else [], GREEN)):
+            drawn = heatmap.outlined(drawn, [[times * at for at in one] for one in corners], colour)
+        return drawn
 
     @property
     def is_of_pixels(self) -> bool:
@@ -252,6 +256,8 @@ class Explanation:
     ) -> dict[str, Path]:
         """Write the raw map (.npy), the overlay, and the map (.npy; of a NIfTI or DICOM volume .nii.gz); see `Drawing`.
 
+        The overlay of an image whose longer side is below 224 pixels is enlarged by a whole number, each pixel to a
+        square.
         All that is not stated is ``opacity="value", colormap=None, boxes=False, maps="all", format="png",
         quality=90``.
 
@@ -278,7 +284,8 @@ class Explanation:
             found["map"] = f"{start}-map.nii.gz", volume.encode(self.map, self.affine)
         if maps != "raw":
             name = f"{start}-overlay{SUFFIXES[chosen['format']]}"
-            drawn = self.overlay(chosen["opacity"], chosen["colormap"], chosen["boxes"])
+            times = readable.factor(self.map.shape) if self.map.ndim == 2 else 1
+            drawn = self.overlay(chosen["opacity"], chosen["colormap"], chosen["boxes"], times)
             found["overlay"] = name, pictures.encode(drawn, Path(name), chosen["quality"])
         return found
 

@@ -13,6 +13,7 @@ from onnxcam.errors import OutputError
 from onnxcam.media import colours
 from onnxcam.media.colours import COLORMAPS, colorize
 from onnxcam.media.frame import Frame
+from onnxcam.media.readable import drawable
 from onnxcam.media.resample import AxisInterval, coverage
 from onnxcam.structure.place import Place
 
@@ -241,7 +242,8 @@ def sentence(
     white = np.full((1, len(words), 3), 255, np.uint8)
     shades = overlay(white, heat[None], opacity, colormap or colours.ON_WHITE)[0]
     tiles = []
-    for word, shade in [(word, shade) for word, shade in zip(words, shades, strict=True) if word]:
+    shown = zip(map(drawable, words), shades, strict=True)
+    for word, shade in [(word, shade) for word, shade in shown if word]:
         (width, tall), _ = cv2.getTextSize(word, font, 0.8, 2)
         tile = np.full((height, width + 18, 3), shade, np.uint8)
         ink = (0, 0, 0) if shade.mean() > 110 else (255, 255, 255)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnxcam.media import colours, heatmap
 from onnxcam.media.colours import Colours
 from onnxcam.media.image import RgbImage
+from onnxcam.media.readable import drawable
 from onnxcam.media.signal import Signal
 
 __all__ = ["WIDTH", "curve", "grey", "plot", "thumbnail"]
@@ -247,4 +248,4 @@ def _label(image: RgbImage, text: str, at: tuple[int, int], centred: bool = Fals
 
     (width, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)
     place = (at[0] - width // 2, at[1]) if centred else at
-    cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, _INK, 1, cv2.LINE_AA)
+    cv2.putText(image, drawable(text), place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, _INK, 1, cv2.LINE_AA)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from onnxcam import paths
 from onnxcam.errors import ImageError, OutputError, PreprocessError
-from onnxcam.media import heatmap, signal_plot
+from onnxcam.media import heatmap, readable, signal_plot
 from onnxcam.media.image import RgbImage
 from onnxcam.media.video_frames import SUFFIXES, frame_name
 from onnxcam.stderr import silence
@@ -221,7 +221,9 @@ def encode(
 
     steps = np.diff(clip.times)
     rate = 1 / float(steps.mean()) if len(steps) and clip.rate else _SLOWEST
-    height, width = clip.frames.shape[1:3]
+    times = readable.factor(clip.frames.shape[1:3])
+    height, width = (times * side for side in clip.frames.shape[1:3])
+    edge = None if seen is None else [times * at for at in seen]
     with tempfile.TemporaryDirectory(prefix="onnxcam-") as folder:
         path = os.path.join(folder, "overlay.mp4")
         with silence():
@@ -229,7 +231,8 @@ def encode(
             writer = cv2.VideoWriter(path, fourcc, max(rate, _SLOWEST), (width // 2 * 2, height // 2 * 2))
             is_open = writer.isOpened()
             for frame, one in zip(clip.frames, heat, strict=True) if is_open else ():
-                drawn = heatmap.overlay(frame, one, opacity, colormap, seen=seen)[: height // 2 * 2, : width // 2 * 2]
+                drawn = heatmap.overlay(*readable.enlarged(frame, one, times), opacity, colormap, seen=edge)
+                drawn = drawn[: height // 2 * 2, : width // 2 * 2]
                 writer.write(np.ascontiguousarray(drawn[..., ::-1]))
             writer.release()
         content = Path(path).read_bytes() if os.path.exists(path) else b""

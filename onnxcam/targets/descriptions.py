@@ -130,7 +130,7 @@ class Descriptions(Task):
         words, label = f"text={quoted(text.text)}", text.text if target.at is None else text.words[target.at]
         inputs = {name: x[0] for name, x in {**self.prompting.inputs, TEXT_TOKENS: np.array([text.ids])}.items()}
         words = words if target.at is None else f"{words} at={target.at}"
-        return Goal(self.aim, weights, words, label=label, inputs=inputs)
+        return Goal(self.aim, weights, words, label=label, is_log_probability=True, inputs=inputs)
 
     @resolves(Top)
     def top(self, target: Top, look: Look) -> Goal:

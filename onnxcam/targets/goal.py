@@ -64,6 +64,7 @@ class Goal:
     index: int | None = None  # of the class
     label: str | None = None
     probability: float | None = None
+    is_log_probability: bool = False  # whether the score is the logarithm of the target's probability
     box: Corners | None = None  # of a detection or patch, in the image's pixels
     similarity: Similarity | None = None  # of a detection
     region: NDArray[np.bool_] | None = None  # [h, w], the region of a detection in the tensor's pixels

@@ -27,6 +27,7 @@ def test_folder_of_parts(onnxcam, exported: ExportedDecoder, photo: Path) -> Non
     assert "page: out/words.html" in ran.err
     entries = json.loads(Path("out/manifest.json").read_text())
     assert [entry["target"]["label"] for entry in entries] == ["a", "red", "star", "left"]
+    assert all(entry["probability"] == pytest.approx(np.exp(entry["score"])) for entry in entries)
     page = Path("out/words.html").read_text()
     assert page.count("<button") == 4
     assert "USER: &lt;image&gt; Describe the image." in page
