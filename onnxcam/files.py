@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import uuid
 import zipfile
@@ -115,8 +116,9 @@ def write(path: PathLike, data: bytes | str, inputs: Iterable[PathLike] = (), *,
 def require_local(path: PathLike) -> None:
     """Raise OutputError if *path* is an address of other storage, which would become a folder called ``s3:``."""
     if is_address(path):
+        address = re.sub(r"^(\w+:)/+", r"\1//", os.fspath(path))  # a `Path` has lost a slash
         raise OutputError(
-            f"'{path}' is an address, and this command writes to this machine; `onnxcam batch` writes to addresses"
+            f"'{address}' is an address, and this command writes to this machine; `onnxcam batch` writes to addresses"
         )
 
 
