@@ -439,8 +439,7 @@ def test_a_model_of_another_framework_names_the_export(onnxcam: Run, tmp_path: P
         refused(
             onnxcam,
             tmp_path,
-            "explain",
+            "inspect",
             name,
-            "photo.png",
             says=[f"convert it first: onnxcam export {name} -o net.onnx"],
         )
