@@ -175,7 +175,8 @@ class Explainer(FixedArguments):
         )
         stitched = self.network.stitched
         self._tiled = None if stitched is None else TiledRunner(self._runner, stitched)
-        self._assembler = Assembler(self.network, method, self._runner.pooled, self.signed)
+        named = self.layer not in (None, AUTO) and method.uses_layer
+        self._assembler = Assembler(self.network, method, self._runner.pooled, self.signed, named)
         if self.target is not None:
             self.check(self.target)
         if isinstance(self.network.task.aim, ClassAim):  # one graph for all classes; other targets need an image

@@ -124,6 +124,7 @@ class Explanation:
         signal: The signal, of a network of signals: its values, rate and channels; *image* has its values [C, T] or, of
             a spectrogram, [C, H, W], and *map* is [T] or [H, W].
         clip: The frames of a video; *image* is uint8 [T, H, W, 3] RGB, and *map* [T, H, W].
+        is_layer_named: The user named the layer, so that it is part of the names of files.
         note: What a default target was resolved to.
         warnings: What the user should know about this map.
     """
@@ -146,6 +147,7 @@ class Explanation:
     clip: Clip | None = None
     features: NDArray[np.float32] | None = None
     probability_against: float | None = None
+    is_layer_named: bool = False
     note: str = ""
     warnings: tuple[str, ...] = ()
     map_at: Callable[[tuple[int, ...]], NDArray[np.float32]] | None = field(default=None, repr=False)
@@ -214,7 +216,12 @@ class Explanation:
         """The target as part of a file name; of a class its index."""
         if self.target is not None and self.words in (self.label, str(self.target), f"#{self.target}"):
             return str(self.target)
-        return re.sub(r"[^\w.,=+-]+", "-", self.words).strip("-")[:80]
+        return _in_file_name(self.words)[:_LONGEST].rstrip("-")
+
+    def start(self, stem: str) -> str:
+        """Return the start of the names of files: *stem*, the target, the method and a layer that the user named."""
+        layer = _in_file_name(self.layer or "")[-_LONGEST:] if self.is_layer_named else ""
+        return "-".join(filter(None, [stem, self.slug, self.method, layer]))
 
     def save(
         self, directory: str | os.PathLike[str], stem: str = "explanation", **drawing: Unpack[Drawing]
@@ -237,7 +244,7 @@ class Explanation:
         """Return the files that `save` writes: by kind the name and the content."""
         chosen: Drawing = {**EXACT, **drawing}
         check_drawing(chosen)
-        start, maps = f"{stem}-{self.slug}-{self.method}", chosen["maps"]
+        start, maps = self.start(stem), chosen["maps"]
         found = {"raw": (f"{start}-raw.npy", _npy(self.raw))}
         timed = self.signal or self.clip
         if timed is not None and self.along_time is not None:
@@ -260,6 +267,14 @@ class Explanation:
 
 
 setattr(Explanation, "map", _Computed())  # noqa: B010
+
+
+_LONGEST = 60
+"""The most characters of a target or a layer in the name of a file."""
+
+
+def _in_file_name(words: str) -> str:
+    return re.sub(r"[^\w.,=+-]+", "-", words).strip("-")
 
 
 def check_drawing(drawing: Drawing) -> None:

@@ -51,6 +51,7 @@ def explain_images(
     targets: Sequence[str | None],
     folder: Folder,
     *,
+    others: Sequence[Explainer] = (),
     strict: bool = False,
     jobs: int | None = None,
     progress: Progress = quiet,
@@ -66,6 +67,7 @@ def explain_images(
         names: Image files.
         targets: Targets of each image; None is the explainer's.
         folder: Where the results are written.
+        others: Explainers of the same model by other methods, which explain each image too.
         strict: Raise the first error of an image.
         jobs: Threads that read images; None: one per core, at most 4.
         progress: Wraps the numbers of the images.
@@ -76,7 +78,7 @@ def explain_images(
     """
     numbers = range(len(names))
     ticks = iter(progress(numbers, len(names)))
-    run = _ImageRun(explainer, names, targets, folder, strict or len(names) == 1, drawing, ticks)
+    run = _ImageRun(explainer, names, targets, folder, strict or len(names) == 1, drawing, ticks, [explainer, *others])
     jobs = jobs or pipeline.default_jobs()
     try:
         pipeline.run(
@@ -108,7 +110,8 @@ class _ImageRun:
     strict: bool
     drawing: Drawing
     ticks: Iterator[int]
-    readings: dict[int, Sequence[Part]] = field(default_factory=dict)
+    explainers: Sequence[Explainer]
+    readings: dict[tuple[int, int], Sequence[Part]] = field(default_factory=dict)
 
     def load(self, number: int) -> _RunImage:
         """Read and preprocess an image, unless it is done; called by threads."""
@@ -135,33 +138,36 @@ class _ImageRun:
             self.folder.keep(image.number, image.known)
             return None
         targets = self.targets[:1] if isinstance(image.content, OnnxcamError) else self.targets
-        found = self._explained(image, targets)
-        return _RunImage(image.number, image.name, image.sha256, found=found)
+        found = [one for explainer in self.explainers for one in self._explained(explainer, image, targets)]
+        failed = isinstance(image.content, OnnxcamError)
+        return _RunImage(image.number, image.name, image.sha256, found=found[:1] if failed else found)
 
-    def _explained(self, image: _RunImage, targets: Sequence[str | None]) -> list[Named | OnnxcamError]:
+    def _explained(
+        self, explainer: Explainer, image: _RunImage, targets: Sequence[str | None]
+    ) -> list[Named | OnnxcamError]:
         """Return the explanations of *image* for *targets*, or the errors."""
         try:
             if isinstance(image.content, OnnxcamError):
                 raise image.content
             is_clip = image.content is None
-            explanations = self.explainer.each(image.name if is_clip else image.content, targets)  # type: ignore[arg-type]
+            explanations = explainer.each(image.name if is_clip else image.content, targets)  # type: ignore[arg-type]
         except _OF_EVERY_IMAGE:
             raise
         except OnnxcamError as error:
             if len(targets) > 1:  # one of them has it
-                return [one for target in targets for one in self._explained(image, [target])]
+                return [one for target in targets for one in self._explained(explainer, image, [target])]
             if self.strict:
                 raise self._stated(image, error) from error
             return [error]
-        return [self.folder.named(image.name, one, self.reading) for one in explanations]
+        reading = self._reading(explainer)
+        return [self.folder.named(image.name, one, reading) for one in explanations]
 
-    @property
-    def reading(self) -> Sequence[Part]:
-        """What was read of the model; of the layers, the one chosen last."""
-        choice = self.explainer.choice
-        if id(choice) not in self.readings:
-            self.readings[id(choice)] = self.explainer.reading
-        return self.readings[id(choice)]
+    def _reading(self, explainer: Explainer) -> Sequence[Part]:
+        """Return what was read of the model; of the layers, the one chosen last."""
+        key = id(explainer), id(explainer.choice)
+        if key not in self.readings:
+            self.readings[key] = explainer.reading
+        return self.readings[key]
 
     def _stated(self, image: _RunImage, error: OnnxcamError) -> OnnxcamError:
         """Return *error* with the name of its image, if there are several."""
