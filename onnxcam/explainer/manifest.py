@@ -102,6 +102,7 @@ class Folder(files.OutputFolder):
         if not self._ours:
             self._require_free([MANIFEST])
         self._before = self._earlier()
+        self._stems |= {_start(entry): str(entry.get("image")) for entry in self._before}
         self._is_new = not os.path.lexists(log)
         if self._identity is not None:
             self._journal = ExplanationJournal(log, self._identity, overwrite=self.overwrite)
