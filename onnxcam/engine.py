@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import tempfile
@@ -227,13 +228,15 @@ _LIBRARIES: list[str] = []
 def register_custom_ops(library: str | os.PathLike[str]) -> None:
     """Make the custom operators of a shared *library* available to all later sessions of this process.
 
+    ``"onnxruntime_extensions"`` is the library of that package.
+
     Raises:
         EngineError: ONNX Runtime cannot load the library.
 
     Example:
-        >>> register_custom_ops(onnxruntime_extensions.get_library_path())
+        >>> register_custom_ops("onnxruntime_extensions")
     """
-    path = os.fspath(library)
+    path = _of_extensions() if os.fspath(library) in _EXTENSIONS else os.fspath(library)
     try:
         _onnxruntime().SessionOptions().register_custom_ops_library(path)
     except Exception as error:
@@ -242,6 +245,17 @@ def register_custom_ops(library: str | os.PathLike[str]) -> None:
         ) from error
     if path not in _LIBRARIES:
         _LIBRARIES.append(path)
+
+
+_EXTENSIONS = ("onnxruntime_extensions", "onnxruntime-extensions")
+
+
+def _of_extensions() -> str:
+    """Return the path of the library of onnxruntime-extensions."""
+    try:
+        return str(importlib.import_module(_EXTENSIONS[0]).get_library_path())
+    except ImportError as error:
+        raise EngineError(f"{_EXTENSIONS[0]} is not installed: pip install {_EXTENSIONS[1]}") from error
 
 
 _THREADS: list[int] = []
@@ -315,7 +329,8 @@ _ADVICE = (
     (r"terminate flag", ""),
     (r"memory|bad_alloc|Arena", "; use a smaller batch_size, or --provider cpu"),
     (r"not a registered function/op|Could not find an implementation|No Op registered|NOT_IMPLEMENTED",
-     "; use a newer onnxruntime, or register the library that has the operator (onnxcam.engine.register_custom_ops)"),
+     "; use a newer onnxruntime, or give the library that has the operator: --custom-ops LIBRARY, or --custom-ops "
+     "onnxruntime_extensions for those of the package onnxruntime-extensions (in Python engine.register_custom_ops)"),
     (r"Unsupported model IR version|under development|opset \d+ is|guarantees? support for models stamped",
      "; use a newer onnxruntime, or export the model for an older opset"),
 )  # fmt: skip

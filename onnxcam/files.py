@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import uuid
 import zipfile
@@ -93,17 +94,17 @@ def drafted(target: Path, name: str = "") -> Iterator[Path]:
         _drafts.discard(draft)
 
 
-def write_together(files: Mapping[Path, bytes], obsolete: Path | None = None) -> None:
+def write_together(files: Mapping[Path, bytes], first: Callable[[], None] | None = None) -> None:
     """Write *files* atomically: all of them, or none where one cannot be written. OutputError.
 
-    *obsolete* is deleted when all are written, before the first appears.
+    *first* is called when all are written, before one appears.
     """
     with ExitStack() as drafts:
         for target, data in files.items():
             drafts.enter_context(writing(target))
             drafts.enter_context(drafted(target)).write_bytes(data)
-        if obsolete is not None:
-            obsolete.unlink(missing_ok=True)
+        if first is not None:
+            first()
 
 
 def write(path: PathLike, data: bytes | str, inputs: Iterable[PathLike] = (), *, overwrite: bool = False) -> None:
@@ -115,8 +116,9 @@ def write(path: PathLike, data: bytes | str, inputs: Iterable[PathLike] = (), *,
 def require_local(path: PathLike) -> None:
     """Raise OutputError if *path* is an address of other storage, which would become a folder called ``s3:``."""
     if is_address(path):
+        address = re.sub(r"^(\w+:)/+", r"\1//", os.fspath(path))  # a `Path` has lost a slash
         raise OutputError(
-            f"'{path}' is an address, and this command writes to this machine; `onnxcam batch` writes to addresses"
+            f"'{address}' is an address, and this command writes to this machine; `onnxcam batch` writes to addresses"
         )
 
 

@@ -37,6 +37,7 @@ from onnxcam.cli import (
     validate,
     web,
 )
+from onnxcam.cli.help import Command, Commands
 from onnxcam.errors import OnnxcamError
 
 # Typer has a copy of Click of its own in newer versions; this is Click's base of usage errors in either.
@@ -44,9 +45,9 @@ _UsageError: Any = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="onnxcam",
+    cls=Commands,
     help="Explain any ONNX vision model, anywhere ONNX Runtime runs.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -82,6 +83,18 @@ _COMMON: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "custom_ops": (
+        Annotated[
+            list[str] | None,
+            typer.Option(
+                "--custom-ops",
+                help="Library of custom operators of the model, such as libmy_ops.so; onnxruntime_extensions is that "
+                "package's; repeatable.",
+                show_default=False,
+            ),
+        ],
+        None,
+    ),
     "imports": (
         Annotated[
             list[str] | None,
@@ -112,7 +125,7 @@ def main() -> None:
 
 def _run(words: list[str]) -> int | None:
     try:
-        return app(words, standalone_mode=False)
+        return app(words, prog_name="onnxcam", standalone_mode=False)
     except _UsageError as error:
         raise OnnxcamError(f"{error.format_message()} (see onnxcam --help)") from error
     except typer.Abort:
@@ -136,7 +149,7 @@ def _with_common(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def wrapped(**options: Any) -> Any:
         common = {name: options.pop(name) for name in _COMMON}
-        modules.load(common["imports"])
+        modules.load(common["imports"], common["custom_ops"])
         return command(**options)
 
     own = inspect_.signature(command, eval_str=True)
@@ -150,4 +163,4 @@ def _with_common(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 for _command in _COMMANDS:
-    app.command(_command.__name__.rpartition(".")[2])(_with_common(_command.command))
+    app.command(_command.__name__.rpartition(".")[2], cls=Command)(_with_common(_command.command))

@@ -19,11 +19,15 @@ def command(
     model: options.ModelArgument,
     images: parts.OpenImagesArgument = None,
     method: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
-            "--method", "-m", help="Explanation method; auto: the task's default. `onnxcam inspect` lists them."
+            "--method",
+            "-m",
+            help="Explanation method; repeatable, each explains every image. `onnxcam inspect` lists them. "
+            "Default: the task's.",
+            show_default=False,
         ),
-    ] = "auto",
+    ] = None,
     target: Annotated[
         list[str] | None,
         typer.Option(
@@ -134,7 +138,7 @@ def command(
     An interrupted run resumes when you repeat the command.
     """
     from onnxcam.cli import show
-    from onnxcam.explainer.explainer import CONCEPTS, Explainer
+    from onnxcam.explainer.explainer import Explainer
     from onnxcam.explainer.explanation import Drawing, check_drawing
     from onnxcam.explainer.manifest import Folder
     from onnxcam.explainer.many import explain_images, identity
@@ -160,13 +164,16 @@ def command(
         preprocess=preprocess,
         tiles=parts.tiles(tiles),
     )
+    methods = list(method or ["auto"])
+    if len(set(methods)) < len(methods):
+        raise typer.BadParameter("--method names the same method twice")
     source, images = parts.opened(model, images, part, asked)
     names = image.files(images)
     if frames is not None and not any(map(is_video, names)):
         raise typer.BadParameter("--frames is for videos, and none of the files is one")
     explainer = Explainer(
         source,
-        method=method,
+        method=methods[0],
         layer=layer,
         provider=provider,
         preprocess=preprocess,
@@ -192,28 +199,21 @@ def command(
         overlap=overlap,
         frames=frames,
     )
+    others = [explainer.replace(method=one) for one in methods[1:]]
     wanted: Sequence[str | None] = [f"top={top}"] if top else options.once(target) or [None]
     for one in wanted:
         explainer.check(one)
-    concepts = explainer.method == CONCEPTS and "rank" not in explainer.settings
-    resumes = len(names) > 1 and not (concepts and explainer.shares_concepts)
-    several = identity(explainer, wanted, **drawing) if resumes else None
+    own = {"methods": methods} if others else {}
+    share = any(one.finds_concepts and one.shares_concepts for one in (explainer, *others))
+    several = {**identity(explainer, wanted, **drawing), **own} if len(names) > 1 and not share else None
     progress = show.explaining if find_method(explainer.method).in_graph and several else quiet
     with Folder(output, overwrite=overwrite, identity=several) as folder:
         explain_images(
-            explainer,
-            names,
-            wanted,
-            folder,
-            strict=strict,
-            jobs=jobs,
-            progress=progress,
-            concepts=concepts,
-            **drawing,
+            explainer, names, wanted, folder, others=others, strict=strict, jobs=jobs, progress=progress, **drawing
         )
     parts.write_words(explainer, folder, output, overwrite=overwrite)
     if as_json:
-        show.json(folder.entries)
+        show.json(folder.manifest)
     else:
         show.explanations(folder.explained, output)
     show.warnings(_left_out(folder, names))

@@ -1,4 +1,4 @@
-"""``--import``: modules of the user, which register methods, targets, rules or metrics."""
+"""``--import`` and ``--custom-ops``: modules of the user, which register methods or targets, and custom operators."""
 
 from __future__ import annotations
 
@@ -16,8 +16,15 @@ import typer
 from onnxcam.errors import OnnxcamError
 
 
-def load(names: Sequence[str] | None) -> None:
-    """Import the modules *names*, each a module's name or a file ``.py``; OnnxcamError where that fails."""
+def load(names: Sequence[str] | None, libraries: Sequence[str] | None) -> None:
+    """Register the custom operators of *libraries*, and import the modules *names*, each a name or a file ``.py``.
+
+    OnnxcamError where that fails.
+    """
+    for library in libraries or ():
+        from onnxcam.engine import register_custom_ops
+
+        register_custom_ops(library)
     for name in names or ():
         _load(name)
 

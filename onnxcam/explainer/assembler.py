@@ -38,12 +38,14 @@ class Assembler:
         method: The method.
         pooled: The method has one weight for each channel of the whole layer.
         signed: The maps keep the evidence against the target.
+        is_layer_named: The user named the layer.
     """
 
     network: ModelDescription
     method: Method
     pooled: bool
     signed: bool
+    is_layer_named: bool = False
 
     def explanation(
         self,
@@ -88,6 +90,7 @@ class Assembler:
             probability=probability,
             probability_against=self._against(goal, results),
             layer=compiled.layer_name,
+            is_layer_named=self.is_layer_named,
             method=self.method.id,
             outputs=outputs,
             detection=goal.box,

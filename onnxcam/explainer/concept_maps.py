@@ -158,7 +158,7 @@ class ConceptMaps:
         """Return the files that `save` writes: by kind the name and the content."""
         chosen: Drawing = {**EXACT, **drawing}
         check_drawing(chosen)
-        start = f"{stem}-{self.slug}-{self.method}"
+        start = self.start(stem)
         found = {"raw": (f"{start}-raw.npy", npy(self.raw))}
         if chosen["maps"] == "all":
             found["map"] = f"{start}-map.npy", npy(self.maps)
@@ -167,6 +167,10 @@ class ConceptMaps:
             drawn = self.overlay(chosen["opacity"], legend=True)
             found["overlay"] = name, pictures.encode(drawn, Path(name), chosen["quality"])
         return found
+
+    def start(self, stem: str) -> str:
+        """Return the start of the names of files: *stem*, what is found, and the method."""
+        return f"{stem}-{self.slug}-{self.method}"
 
     @property
     def slug(self) -> str:

@@ -183,7 +183,8 @@ class Explainer(FixedArguments):
         )
         stitched = self.network.stitched
         self._tiled = None if stitched is None else TiledRunner(self._runner, stitched)
-        self._assembler = Assembler(self.network, method, self._runner.pooled, self.signed)
+        named = self.layer not in (None, AUTO) and method.uses_layer
+        self._assembler = Assembler(self.network, method, self._runner.pooled, self.signed, named)
         if self.target is not None:
             self.check(self.target)
         if isinstance(self.network.task.aim, ClassAim):  # one graph for all classes; other targets need an image
@@ -382,6 +383,11 @@ class Explainer(FixedArguments):
             finder = ConceptFinder(self._runner, self._assembler)
             found = [one for group in groups if group for one in finder.find(group, extra, count)]
         return found if isinstance(images, list) else found[0]
+
+    @property
+    def finds_concepts(self) -> bool:
+        """Whether ``onnxcam explain`` writes all concepts of an image in place of a map: `dff` without its rank."""
+        return self.method == CONCEPTS and "rank" not in self.settings
 
     @property
     def shares_concepts(self) -> bool:

@@ -129,6 +129,7 @@ class Explanation:
         seen: The part of the image that the network sees, (x1, y1, x2, y2) in pixels: a centre crop, for instance;
             None: all of it, or it is no image.
         clip: The frames of a video; *image* is uint8 [T, H, W, 3] RGB, and *map* [T, H, W].
+        is_layer_named: The user named the layer, so that it is part of the names of files.
         note: What a default target was resolved to.
         warnings: What the user should know about this map.
     """
@@ -152,6 +153,7 @@ class Explanation:
     seen: tuple[float, float, float, float] | None = None
     features: NDArray[np.float32] | None = None
     probability_against: float | None = None
+    is_layer_named: bool = False
     note: str = ""
     warnings: tuple[str, ...] = ()
     map_at: Callable[[tuple[int, ...]], NDArray[np.float32]] | None = field(default=None, repr=False)
@@ -249,7 +251,12 @@ class Explanation:
         """The target as part of a file name; of a class its index."""
         if self.target is not None and self.words in (self.label, str(self.target), f"#{self.target}"):
             return str(self.target)
-        return re.sub(r"[^\w.,=+-]+", "-", self.words).strip("-")[:80]
+        return _in_file_name(self.words)[:_LONGEST].rstrip("-")
+
+    def start(self, stem: str) -> str:
+        """Return the start of the names of files: *stem*, the target, the method and a layer that the user named."""
+        layer = _in_file_name(self.layer or "")[-_LONGEST:] if self.is_layer_named else ""
+        return "-".join(filter(None, [stem, self.slug, self.method, layer]))
 
     def save(
         self, directory: str | os.PathLike[str], stem: str = "explanation", **drawing: Unpack[Drawing]
@@ -270,7 +277,7 @@ class Explanation:
         """Return the files that `save` writes: by kind the name and the content."""
         chosen: Drawing = {**EXACT, **drawing}
         check_drawing(chosen)
-        start, maps = f"{stem}-{self.slug}-{self.method}", chosen["maps"]
+        start, maps = self.start(stem), chosen["maps"]
         found = {"raw": (f"{start}-raw.npy", npy(self.raw))}
         timed = self.signal or self.clip
         if timed is not None and self.along_time is not None:
@@ -294,6 +301,14 @@ class Explanation:
 
 
 setattr(Explanation, "map", _Computed())  # noqa: B010
+
+
+_LONGEST = 60
+"""The most characters of a target or a layer in the name of a file."""
+
+
+def _in_file_name(words: str) -> str:
+    return re.sub(r"[^\w.,=+-]+", "-", words).strip("-")
 
 
 def check_drawing(drawing: Drawing) -> None:

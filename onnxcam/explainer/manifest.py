@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -92,6 +93,7 @@ class Folder(files.OutputFolder):
         self._stems: dict[str, str] = {}  # the image that has the start of a file's name
         self._used: set[str] = set()
         self._rows: dict[int, list[Entry]] = {}
+        self._before: list[Entry] = []  # of earlier runs, whose files are as they left them
         self._lock = threading.Lock()
 
     def _open(self) -> None:
@@ -100,6 +102,8 @@ class Folder(files.OutputFolder):
         self._ours = self._replaceable or files.is_ours(log)
         if not self._ours:
             self._require_free([MANIFEST])
+        self._before = self._earlier()
+        self._stems |= {_start(entry): str(entry.get("image")) for entry in self._before}
         self._is_new = not os.path.lexists(log)
         if self._identity is not None:
             self._journal = ExplanationJournal(log, self._identity, overwrite=self.overwrite)
@@ -110,7 +114,8 @@ class Folder(files.OutputFolder):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
-                files.write(self.path / MANIFEST, to_json_rows(self.entries) + "\n", overwrite=True)
+                self._drop([Path(entry["raw"]).name for entry in self.explained])
+                files.write(self.path / MANIFEST, to_json_rows(self.manifest) + "\n", overwrite=True)
                 self._end_journal()
         finally:
             self.clear()
@@ -193,10 +198,33 @@ class Folder(files.OutputFolder):
             self._rows[number] = entries
 
     def _write(self, contents: Mapping[Path, bytes]) -> None:
-        """Write the files of an image; the manifest of a finished run before is out of date then."""
+        """Write the files of an image; entries of earlier runs whose files they replace leave the manifest first."""
         if not self._ours:
             self._require_free(path.name for path in contents)
-        files.write_together(contents, obsolete=None if self._rows else self.path / MANIFEST)
+        files.write_together(contents, first=lambda: self._supersede([path.name for path in contents]))
+
+    def _earlier(self) -> list[Entry]:
+        """Return the explanations in the manifest of earlier runs."""
+        manifest = self.path / MANIFEST
+        if not files.is_ours(manifest):
+            return []
+        found = json.loads(manifest.read_text("utf-8"))
+        return [entry for entry in found if isinstance(entry.get("raw"), str)] if isinstance(found, list) else []
+
+    def _supersede(self, names: Sequence[str]) -> None:
+        """Write the manifest without the entries of earlier runs whose files have the *names*."""
+        if self._drop(names):
+            manifest = self.path / MANIFEST
+            if self._before:
+                files.write(manifest, to_json_rows(self._before) + "\n", overwrite=True)
+            else:
+                manifest.unlink(missing_ok=True)
+
+    def _drop(self, names: Sequence[str]) -> bool:
+        """Forget the entries of earlier runs whose files have the *names*; return whether there were any."""
+        kept = [entry for entry in self._before if Path(entry["raw"]).name not in names]
+        is_less, self._before = len(kept) < len(self._before), kept
+        return is_less
 
     def _entry(self, image: str | os.PathLike[str], one: Named, contents: dict[Path, bytes], drawing: Drawing) -> Entry:
         """Return the manifest's entry of an explanation, and add its files to *contents*."""
@@ -237,8 +265,13 @@ class Folder(files.OutputFolder):
 
     @property
     def entries(self) -> list[Entry]:
-        """The manifest's entries, in the order of the images."""
+        """The entries of this run, in the order of the images."""
         return [entry for _, entries in sorted(self._rows.items()) for entry in entries]
+
+    @property
+    def manifest(self) -> list[Entry]:
+        """The entries of earlier runs into the folder, and those of this run."""
+        return [*self._before, *self.entries]
 
     @property
     def done(self) -> int:
@@ -259,7 +292,7 @@ class Folder(files.OutputFolder):
         """Return the image's stem, with a number if another image of that name has the same target."""
         first = stem = image.name.removesuffix("".join(image.suffixes[-2:])) if image.suffix == ".gz" else image.stem
         count = 1
-        while self._is_taken(f"{stem}-{explanation.slug}-{explanation.method}", str(image)):
+        while self._is_taken(explanation.start(stem), str(image)):
             count += 1
             stem = f"{first}-{count}"
         return stem

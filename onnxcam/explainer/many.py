@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, TypeAlias, Unpack
 
 import onnxcam
 from onnxcam import paths, pipeline
@@ -34,6 +34,10 @@ _OF_EVERY_IMAGE = (OutputError, ProviderError, MethodError, MissingRuleError)
 """Errors that every image has: they end the run."""
 
 
+_Results: TypeAlias = list[Named | OnnxcamError]
+"""What was found of one image, or why not."""
+
+
 @dataclass(frozen=True)
 class _RunImage:
     """An image of the run: its number, its hash, and what was loaded or found; errors in place of what is missing."""
@@ -52,13 +56,16 @@ def explain_images(
     targets: Sequence[str | None],
     folder: Folder,
     *,
+    others: Sequence[Explainer] = (),
     strict: bool = False,
     jobs: int | None = None,
     progress: Progress = quiet,
-    concepts: bool = False,
     **drawing: Unpack[Drawing],
 ) -> None:
     """Explain each image for each target, and put the results into *folder*, which is open.
+
+    An explainer that finds concepts finds those of each image in place of maps of targets; with the setting *together*
+    of all images that can be read.
 
     Images that a run before has done are not explained again. An image that cannot be explained is put there with its
     error; if it is the only one, or with *strict*, the error is raised.
@@ -68,11 +75,10 @@ def explain_images(
         names: Image files.
         targets: Targets of each image; None is the explainer's.
         folder: Where the results are written.
+        others: Explainers of the same model by other methods, which explain each image too.
         strict: Raise the first error of an image.
         jobs: Threads that read images; None: one per core, at most 4.
         progress: Wraps the numbers of the images.
-        concepts: Find the concepts of each image (`Explainer.concepts`) in place of maps of targets; with the setting
-            *together* of all images that can be read.
         drawing: What is written, as for `Explanation.save`.
 
     Raises:
@@ -80,8 +86,8 @@ def explain_images(
     """
     numbers = range(len(names))
     ticks = iter(progress(numbers, len(names)))
-    run = _ImageRun(explainer, names, targets, folder, strict or len(names) == 1, drawing, ticks, concepts)
-    together = concepts and explainer.shares_concepts
+    run = _ImageRun(explainer, names, targets, folder, strict or len(names) == 1, drawing, ticks, [explainer, *others])
+    together = any(one.finds_concepts and one.shares_concepts for one in run.explainers)
     jobs = jobs or pipeline.default_jobs()
     try:
         pipeline.run(
@@ -113,8 +119,8 @@ class _ImageRun:
     strict: bool
     drawing: Drawing
     ticks: Iterator[int]
-    concepts: bool = False
-    readings: dict[int, Sequence[Part]] = field(default_factory=dict)
+    explainers: Sequence[Explainer]
+    readings: dict[tuple[int, int], Sequence[Part]] = field(default_factory=dict)
 
     def load(self, number: int) -> _RunImage:
         """Read and preprocess an image, unless it is done; called by threads."""
@@ -135,24 +141,30 @@ class _ImageRun:
             return _RunImage(number, name, "", error)
 
     def explain(self, loaded: Sequence[tuple[int, _RunImage]]) -> list[_RunImage]:
-        """Explain the images of a batch, each for each target; without those that are done."""
+        """Explain the images of a batch by each method, each for each target; without those that are done."""
         new = []
         for _, image in pipeline.ticked(self.ticks, (), loaded):
             if image.known is None:
                 new.append(image)
             else:
                 self.folder.keep(image.number, image.known)
-        explained = self._concepts if self.concepts else self._maps
-        return [replace(image, content=None, found=one) for image, one in zip(new, explained(new), strict=True)]
+        each = [self._concepts(one, new) if one.finds_concepts else self._maps(one, new) for one in self.explainers]
+        return [self._finished(image, by_method) for image, *by_method in zip(new, *each, strict=True)]
 
-    def _maps(self, images: Sequence[_RunImage]) -> list[list[Named | OnnxcamError]]:
-        """Return the explanations of each image, or the errors; one error of an image that cannot be read."""
+    @staticmethod
+    def _finished(image: _RunImage, by_method: Sequence[_Results]) -> _RunImage:
+        """Return *image* with the results of all methods; an image that cannot be read has one error."""
+        found = [one for results in by_method for one in results]
+        return replace(image, content=None, found=found[:1] if isinstance(image.content, OnnxcamError) else found)
+
+    def _maps(self, explainer: Explainer, images: Sequence[_RunImage]) -> list[_Results]:
+        """Return the explanations of each image, or the errors."""
         return [
-            self._explained(one, self.targets[:1] if isinstance(one.content, OnnxcamError) else self.targets)
+            self._explained(explainer, one, self.targets[:1] if isinstance(one.content, OnnxcamError) else self.targets)
             for one in images
         ]
 
-    def _concepts(self, images: Sequence[_RunImage]) -> list[list[Named | OnnxcamError]]:
+    def _concepts(self, explainer: Explainer, images: Sequence[_RunImage]) -> list[_Results]:
         """Return the concepts of *images*, which share them if they are several, or the errors."""
         found: dict[int, Named | OnnxcamError] = {}
         contents: dict[int, Any] = {}
@@ -164,40 +176,40 @@ class _ImageRun:
             else:
                 contents[image.number] = image.name if image.content is None else image.content
         try:
-            each = self.explainer.concepts(list(contents.values()), target=self.targets[0]) if contents else []
+            each = explainer.concepts(list(contents.values()), target=self.targets[0]) if contents else []
         except OnnxcamError as error:
             if self.strict or len(contents) > 1 or isinstance(error, _OF_EVERY_IMAGE):
                 raise
             return [[error]]
-        names = {image.number: image.name for image in images}
+        names, reading = {image.number: image.name for image in images}, self._reading(explainer)
         for number, one in zip(contents, each, strict=True):
-            found[number] = self.folder.named(names[number], one, self.reading)
+            found[number] = self.folder.named(names[number], one, reading)
         return [[found[image.number]] for image in images]
 
-    def _explained(self, image: _RunImage, targets: Sequence[str | None]) -> list[Named | OnnxcamError]:
+    def _explained(self, explainer: Explainer, image: _RunImage, targets: Sequence[str | None]) -> _Results:
         """Return the explanations of *image* for *targets*, or the errors."""
         try:
             if isinstance(image.content, OnnxcamError):
                 raise image.content
             is_clip = image.content is None
-            explanations = self.explainer.each(image.name if is_clip else image.content, targets)  # type: ignore[arg-type]
+            explanations = explainer.each(image.name if is_clip else image.content, targets)  # type: ignore[arg-type]
         except _OF_EVERY_IMAGE:
             raise
         except OnnxcamError as error:
             if len(targets) > 1:  # one of them has it
-                return [one for target in targets for one in self._explained(image, [target])]
+                return [one for target in targets for one in self._explained(explainer, image, [target])]
             if self.strict:
                 raise self._stated(image, error) from error
             return [error]
-        return [self.folder.named(image.name, one, self.reading) for one in explanations]
+        reading = self._reading(explainer)
+        return [self.folder.named(image.name, one, reading) for one in explanations]
 
-    @property
-    def reading(self) -> Sequence[Part]:
-        """What was read of the model; of the layers, the one chosen last."""
-        choice = self.explainer.choice
-        if id(choice) not in self.readings:
-            self.readings[id(choice)] = self.explainer.reading
-        return self.readings[id(choice)]
+    def _reading(self, explainer: Explainer) -> Sequence[Part]:
+        """Return what was read of the model; of the layers, the one chosen last."""
+        key = id(explainer), id(explainer.choice)
+        if key not in self.readings:
+            self.readings[key] = explainer.reading
+        return self.readings[key]
 
     def _stated(self, image: _RunImage, error: OnnxcamError) -> OnnxcamError:
         """Return *error* with the name of its image, if there are several."""

@@ -49,6 +49,14 @@ ModelLike: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Mo
 T = TypeVar("T")
 
 _NO_MODEL = "is no ONNX model, truncated, or nested too deep to be read; download or export it again"
+_CONVERTED = {
+    ".tflite": "TensorFlow Lite",
+    ".keras": "Keras",
+    ".h5": "Keras",
+    ".pt2": "PyTorch",
+    ".pt": "PyTorch",
+}
+"""Files of other frameworks that `onnxcam export` takes, by their suffix."""
 RUNTIME_ONLY = frozenset(("SimplifiedLayerNormalization",))
 """Operators that ONNX Runtime writes in the default domain and that onnx does not know."""
 
@@ -203,6 +211,9 @@ def read_light(path: Path) -> bytes:
     if path.suffix == ".ort":
         raise ModelError(f"'{path}' is an ONNX Runtime flatbuffer; give the .onnx file that it was made from")
     with paths.opened(path, ModelError, "model") as file:
+        if path.suffix in _CONVERTED:
+            what = f"'{path}' is a file of {_CONVERTED[path.suffix]}, no ONNX model"
+            raise ModelError(f"{what}; convert it first: onnxcam export {path} -o {path.stem}.onnx")
         if not os.fstat(file.fileno()).st_size:
             return b""
         try:

@@ -184,6 +184,10 @@ def _imdecode(data: bytes, flags: int, path: Path) -> NDArray[Any]:
         if "MAX_IMAGE" in str(error):
             raise ImageError(_too_large(path)) from error
         picture = None
+    if picture is None and path.suffix == ".npy":
+        raise ImageError(
+            f"{path}: is an array, where only picture files are read; pass it in Python as uint8 [H, W, 3]"
+        )
     if picture is None:
         raise ImageError(f"{path}: is not an image that OpenCV reads, or is damaged; save it as PNG or JPEG again")
     return np.asarray(picture)

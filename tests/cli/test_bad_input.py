@@ -431,3 +431,15 @@ def test_jobs_of_a_validation(onnxcam: Run, tmp_path: Path, model: Path, picture
     refused(onnxcam, tmp_path, "validate", model, model, picture, "-o", "out", "-j", count, says=says)
     with pytest.raises(MetricError, match="the batch size is a whole number from 1 to 4096, not 0"):
         validate(model, model, picture, batch_size=0)
+
+
+def test_a_model_of_another_framework_names_the_export(onnxcam: Run, tmp_path: Path) -> None:
+    for name in ("net.tflite", "net.keras"):
+        (tmp_path / name).write_bytes(b"TFL3")
+        refused(
+            onnxcam,
+            tmp_path,
+            "inspect",
+            name,
+            says=[f"convert it first: onnxcam export {name} -o net.onnx"],
+        )

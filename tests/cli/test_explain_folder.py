@@ -250,9 +250,10 @@ def test_only_one_run_writes_a_folder(photos: list[str]) -> None:
         pass
 
 
-def test_results_are_visible_while_it_runs_and_an_old_manifest_is_not(photos: list[str]) -> None:
+def test_results_are_visible_while_it_runs_and_the_manifest_lists_what_is_not_replaced(photos: list[str]) -> None:
     run(Explainer(SHAPES), photos[:2], "out")
     seen: list[set[str]] = []
+    manifests: list[list[dict[str, object]]] = []
 
     def progress(numbers: Iterable[int], total: int) -> Iterator[int]:
         for number in numbers:
@@ -260,13 +261,14 @@ def test_results_are_visible_while_it_runs_and_an_old_manifest_is_not(photos: li
             while number and f"{'yz'[number - 1]}-0-gradcam-overlay.jpg" not in names("out") and time.monotonic() < end:
                 time.sleep(0.01)
             seen.append(names("out"))
+            manifests.append(json.loads(Path("out/manifest.json").read_text()))
             yield number
 
     assert "manifest.json" in names("out")
     run(Explainer(SHAPES), photos[1:4], "out", progress=progress)
     assert "z-0-gradcam-overlay.jpg" in seen[2]
-    assert "manifest.json" not in seen[2]
-    assert len(json.loads(Path("out/manifest.json").read_text())) == 3
+    assert [entry["image"] for entry in manifests[2]] == photos[:1]
+    assert len(json.loads(Path("out/manifest.json").read_text())) == 4
 
 
 def test_a_failing_run_with_nothing_whole_leaves_nothing(photos: list[str]) -> None:

@@ -1,0 +1,117 @@
+"""``--help``: commands and options grouped by purpose, and examples of each command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+__all__ = ["COMMANDS", "EXAMPLES", "PURPOSES", "Command", "Commands"]
+
+COMMANDS = {
+    "Explain": ("explain", "batch", "merge", "audit", "demo"),
+    "Look into a model": ("inspect", "labels"),
+    "Measure and compare": ("evaluate", "validate", "record", "compare"),
+    "Find and repair what quantisation breaks": ("diagnose", "repair"),
+    "Convert and deploy": ("export", "instrument", "bake", "pack", "web", "serve"),
+}
+"""The commands by purpose."""
+
+PURPOSES = {
+    "What to explain": "target top layer candidate_layer layers wrt inputs objects part prompt frames start rate "
+    "resample explain_from wanted outputs expose",
+    "How": "method methods settings smooth signed window overlap seed baselines metrics batch_size count threshold "
+    "most precision calibrate gradients input_gradient",
+    "What the model is": "preprocess reference_preprocess candidate_preprocess labels task scores boxes_output letters "
+    "text_model tokenizer image_token argument signature dynamic example opset weights",
+    "Ground truth and requirements": "truth mask_values require verify_on",
+    "What is written": "output as_json overwrite alpha colormap boxes maps format quality overlays map_size uint8 "
+    "overlay report annotate write part_size operators",
+    "How it runs": "provider candidate_provider runner runner_timeout jobs shard strict cache workers engine address "
+    "cpus gpus picture_timeout retry_errors custom_ops imports timeout debug help",
+}
+"""The options by purpose; those of one command alone are its own."""
+_OWN = "More options"
+_PURPOSE = {name: purpose for purpose, names in PURPOSES.items() for name in names.split()}
+
+EXAMPLES = {
+    "explain": (
+        "onnxcam explain net.onnx img.jpg -t cat",
+        "onnxcam explain net.onnx photos/ --top 3 -m layercam -o maps",
+    ),
+    "batch": ("onnxcam batch net.onnx photos/ -o run", "onnxcam batch net.onnx photos/ -o run --shard 0/4"),
+    "merge": ("onnxcam merge run-0 run-1 -o run", "onnxcam merge run-* -o run --json"),
+    "audit": ("onnxcam audit run -o audit", "onnxcam audit run-2024 run-2025 -o audit"),
+    "evaluate": (
+        "onnxcam evaluate net.onnx photos/ -m gradcam -m layercam",
+        "onnxcam evaluate net.onnx photos/ --truth annotations.json -o scores",
+    ),
+    "validate": (
+        "onnxcam validate net.onnx net-int8.onnx photos/",
+        "onnxcam validate net.onnx net-int8.onnx photos/ -r 'iou>=0.6,top1>=0.99' -o report",
+    ),
+    "diagnose": (
+        "onnxcam diagnose net.onnx net-int8.onnx photos/",
+        "onnxcam diagnose net.onnx net-int8.onnx photos/ --json",
+    ),
+    "repair": (
+        "onnxcam repair net.onnx net-int8.onnx photos/ -o repaired.onnx",
+        "onnxcam repair net.onnx net-int8.onnx photos/ -r 'top1>=0.99' -o repaired.onnx",
+    ),
+    "record": ("onnxcam record net.onnx photos/ -o host", "onnxcam record net.tflite photos/ -o device"),
+    "compare": ("onnxcam compare host device", "onnxcam compare host device -o report"),
+    "bake": ("onnxcam bake net.onnx -o baked.onnx", "onnxcam bake net.onnx -o baked.onnx -m layercam -t 281"),
+    "pack": ("onnxcam pack net.onnx -o device", "onnxcam pack net.onnx -o device --opset 13"),
+    "inspect": ("onnxcam inspect net.onnx", "onnxcam inspect net.onnx --layers all"),
+    "labels": ("onnxcam labels net.onnx", "onnxcam labels net.onnx cat"),
+    "instrument": (
+        "onnxcam instrument net.onnx -o out.onnx -l layer4",
+        "onnxcam instrument net.onnx -o out.onnx --input-gradient",
+    ),
+    "export": (
+        "onnxcam export net.pt2 -o net.onnx",
+        "onnxcam export net.tflite -o net.onnx --labels labels.txt",
+    ),
+    "demo": ("onnxcam demo", "onnxcam demo -o maps"),
+    "web": ("onnxcam web -o page", "onnxcam web --model baked.onnx -o page"),
+    "serve": ("onnxcam serve", "onnxcam serve --model baked.onnx --port 8000"),
+}
+"""Two examples of each command."""
+
+
+class Command(TyperCommand):
+    """A command whose help groups its options by purpose and ends with examples."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and options, by purpose."""
+        groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{purpose: [] for purpose in PURPOSES}, _OWN: []}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None:
+                is_argument = param.param_type_name == "argument"
+                groups["Arguments" if is_argument else _PURPOSE.get(param.name or "", _OWN)].append(record)
+        for title, records in groups.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the examples."""
+        with formatter.section("Examples"):
+            for line in EXAMPLES[self.name or ""]:
+                formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
+class Commands(TyperGroup):
+    """All commands, grouped by purpose."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the commands, by purpose."""
+        width = max(map(len, self.list_commands(ctx)))
+        for title, names in COMMANDS.items():
+            with formatter.section(title):
+                found = [(name, self.get_command(ctx, name)) for name in names]
+                limit = formatter.width - 6 - width
+                formatter.write_dl(
+                    [(f"{name:{width}}", command.get_short_help_str(limit)) for name, command in found if command]
+                )
