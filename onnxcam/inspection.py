@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import onnx_ir as ir
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import dependents
 from onnxcam.errors import OnnxcamError
+from onnxcam.graph.io import ModelLike
 from onnxcam.media.volume import SCALINGS
 from onnxcam.metadata.reading import Part
 from onnxcam.metadata.reserved import load_bare, stamp_of
@@ -80,13 +80,13 @@ class ModelReport:
     warnings: list[str] = field(default_factory=list)
 
 
-def survey(path: str | os.PathLike[str]) -> ModelReport:
-    """Return what the model at *path* is. What cannot be found out is a warning; ModelError for an invalid model."""
+def survey(path: ModelLike) -> ModelReport:
+    """Return what the model, or that at *path*, is. What cannot be found out is a warning; ModelError if invalid."""
     with explaining_invalid_models(path):
         return _survey(path)
 
 
-def _survey(path: str | os.PathLike[str]) -> ModelReport:
+def _survey(path: ModelLike) -> ModelReport:
     model = load_bare(path)
     operators = Counter(f"{node.domain}::{node.op_type}".removeprefix("::") for node in model.graph.all_nodes())
     words = (model.producer_name, model.producer_version)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxcam.cli import options
+from onnxcam.cli import options, parts
 
 if TYPE_CHECKING:
     from onnxcam.bake.providers import ProviderSupport
@@ -34,10 +34,16 @@ def command(
             show_default=False,
         ),
     ] = None,
+    tokenizer: options.TokenizerOption = None,
+    prompt: parts.PromptOption = None,
+    image_token: parts.ImageTokenOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     overwrite: options.OverwriteOption = False,
 ) -> None:
-    """Describe MODEL. Shows inputs, outputs, layers and the methods that apply, or unsupported operators (--for)."""
+    """Describe MODEL. Shows inputs, outputs, layers and the methods that apply, or unsupported operators (--for).
+
+    MODEL may be a folder of the parts of a vision-language decoder.
+    """
     from onnxcam.cli import show
 
     if operators is not None:
@@ -61,7 +67,7 @@ def command(
         return
     from onnxcam.inspection import survey
 
-    found = survey(model)
+    found = survey(parts.joined(model, prompt=prompt, tokenizer=tokenizer, image_token=image_token, preprocess=None))
     if as_json:
         show.json(asdict(found))
         return
