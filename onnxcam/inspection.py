@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,6 +13,7 @@ import onnx_ir as ir
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import dependents
 from onnxcam.errors import LayerError, OnnxcamError, TargetError
+from onnxcam.graph.io import ModelLike
 from onnxcam.media.volume import SCALINGS
 from onnxcam.metadata.reading import Part
 from onnxcam.metadata.reserved import load_bare, stamp_of
@@ -24,6 +24,7 @@ from onnxcam.model.diagnose import choose_layer
 from onnxcam.model.invalid import explaining_invalid_models
 from onnxcam.model.prepared import PreparedModel
 from onnxcam.model.signal_modality import SCALINGS as SIGNAL_SCALINGS
+from onnxcam.paths import PathLike
 from onnxcam.structure.layer import Choice, Layer
 from onnxcam.structure.stages import named_layers
 from onnxcam.targets import Aim, Scores, Task
@@ -87,7 +88,7 @@ class ModelReport:
     warnings: list[str] = field(default_factory=list)
 
 
-def every_layer(path: str | os.PathLike[str]) -> list[LayerRow]:
+def every_layer(path: PathLike) -> list[LayerRow]:
     """Return every layer of the model at *path* that can be named, from the image on.
 
     The automatic choice is for the default target. OnnxcamError where the model has none.
@@ -129,9 +130,7 @@ class LayerRow:
     auto: bool
 
 
-def class_names(
-    path: str | os.PathLike[str], labels: str | os.PathLike[str] | None = None, task: str | None = None
-) -> list[str]:
+def class_names(path: PathLike, labels: PathLike | None = None, task: str | None = None) -> list[str]:
     """Return the names of the classes of the model at *path*; TargetError where they are not known.
 
     *labels* is a file of names, *task* what the model does; None reads them from the file.
@@ -143,13 +142,13 @@ def class_names(
     return list(found)
 
 
-def survey(path: str | os.PathLike[str]) -> ModelReport:
-    """Return what the model at *path* is. What cannot be found out is a warning; ModelError for an invalid model."""
+def survey(path: ModelLike) -> ModelReport:
+    """Return what the model, or that at *path*, is. What cannot be found out is a warning; ModelError if invalid."""
     with explaining_invalid_models(path):
         return _survey(path)
 
 
-def _survey(path: str | os.PathLike[str]) -> ModelReport:
+def _survey(path: ModelLike) -> ModelReport:
     model = load_bare(path)
     operators = Counter(f"{node.domain}::{node.op_type}".removeprefix("::") for node in model.graph.all_nodes())
     words = (model.producer_name, model.producer_version)

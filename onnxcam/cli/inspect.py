@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxcam.cli import options
+from onnxcam.cli import options, parts
 
 if TYPE_CHECKING:
     from onnxcam.bake.providers import ProviderSupport
@@ -42,10 +42,16 @@ def command(
             "--layer may name, stage by stage)."
         ),
     ] = "auto",
+    tokenizer: options.TokenizerOption = None,
+    prompt: parts.PromptOption = None,
+    image_token: parts.ImageTokenOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     overwrite: options.OverwriteOption = False,
 ) -> None:
-    """Describe MODEL. Shows inputs, outputs, layers and the methods that apply, or unsupported operators (--for)."""
+    """Describe MODEL. Shows inputs, outputs, layers and the methods that apply, or unsupported operators (--for).
+
+    MODEL may be a folder of the parts of a vision-language decoder.
+    """
     from onnxcam.cli import show
 
     if operators is not None:
@@ -80,7 +86,7 @@ def command(
         else:
             show.table(("# stage", "grid", "# channels", "layer", "tensor", "operator", ""), map(_layer, rows))
         return
-    found = survey(model)
+    found = survey(parts.joined(model, prompt=prompt, tokenizer=tokenizer, image_token=image_token, preprocess=None))
     if as_json:
         show.json(asdict(found))
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict, Unpack
 
 import typer
 
@@ -64,7 +64,7 @@ class Asked(TypedDict):
     tokenizer: Path | None
     image_token: str | None
     preprocess: str | None
-    tiles: tuple[int, int]
+    tiles: NotRequired[tuple[int, int]]
 
 
 def tiles(text: str | None) -> tuple[int, int]:
@@ -79,7 +79,6 @@ def opened(
     model: Path, images: Sequence[str] | None, parts: Sequence[str] | None, asked: Asked
 ) -> tuple[ModelLike, list[str]]:
     """Return the model, joined where it is parts, and the images; with *parts* there is no argument MODEL."""
-    from onnxcam.decoders.files import has_parts
     from onnxcam.decoders.load import join
 
     named = options.pairs(parts, "--part", "vision=vision_encoder.onnx")
@@ -87,16 +86,24 @@ def opened(
         return join(named, **asked), [str(model), *(images or [])]
     if not images:
         raise typer.BadParameter("missing argument 'IMAGES...'")
+    return joined(model, **asked), list(images)
+
+
+def joined(model: Path, **asked: Unpack[Asked]) -> ModelLike:
+    """Return *model*, joined where it is a folder of parts; a usage error for options of decoders where it is none."""
+    from onnxcam.decoders.files import has_parts
+    from onnxcam.decoders.load import join
+
     if has_parts(model):
-        return join(model, **asked), list(images)
-    given = {"prompt": asked["prompt"], "image_token": asked["image_token"], "tiles": asked["tiles"]}
+        return join(model, **asked)
+    given = {"prompt": asked["prompt"], "image_token": asked["image_token"], "tiles": asked.get("tiles")}
     for name, value in given.items():
         if value not in (None, (1, 1)):
             raise typer.BadParameter(
                 f"--{name.replace('_', '-')} is for vision-language decoders; give the folder of its parts as MODEL, "
                 "or --part"
             )
-    return model, list(images)
+    return model
 
 
 def write_words(explainer: Explainer, folder: Folder, output: Path, *, overwrite: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from onnxcam.cli import options, verdict
+from onnxcam.cli import options, parts, verdict
 
 
 def _own(*names: str, help: str) -> typer.models.OptionInfo:
@@ -58,6 +58,8 @@ def command(
         Path | None, _own("--candidate-text-model", help="Text tower of the candidate. Default: --text-model.")
     ] = None,
     tokenizer: options.TokenizerOption = None,
+    prompt: parts.PromptOption = None,
+    image_token: parts.ImageTokenOption = None,
     runner: Annotated[
         str | None,
         _own(
@@ -127,6 +129,8 @@ def command(
         "objects": objects,
         "maps": maps,
         "tokenizer": tokenizer,
+        "prompt": prompt,
+        "image_token": image_token,
     }
 
     def open_side(side: str, model: Path, layer: str, how: str | None, provider: str, **own: Any) -> Observer:

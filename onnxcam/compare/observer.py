@@ -20,7 +20,9 @@ from onnxcam.compare.signal_inputs import is_record, prepared_record
 from onnxcam.compare.tasks import observation_of
 from onnxcam.compare.tasks.classification import class_of
 from onnxcam.compare.tasks.observation import Explained, PreparedImage, Wanted
-from onnxcam.errors import MetricError, TargetError
+from onnxcam.decoders.files import has_parts
+from onnxcam.decoders.load import join
+from onnxcam.errors import MetricError, ModelError, TargetError
 from onnxcam.explainer.compiled import CompiledExplanation
 from onnxcam.explainer.request import ExplanationRequest
 from onnxcam.explainer.runner import Runner
@@ -76,7 +78,10 @@ class Observer:
         maps: Where maps come from: ``"graph"``, the graph of *model*, whatever runs it; or ``"black-box"``, the outputs
             for covered images, of the runner if there is one (`onnxcam.compare.black_box`).
         text_model: The text tower of an image tower, for targets such as ``like="a dog"`` (docs/words.md).
-        tokenizer: Its tokenizer.
+        tokenizer: Its tokenizer, or that of a decoder.
+        prompt: What a vision-language decoder is asked, as for `onnxcam.decoders.load.join`; *model* is the folder of
+            its parts.
+        image_token: Token of a decoder that stands for a part of the image.
         task: What the outputs are read as.
 
     Raises:
@@ -102,6 +107,8 @@ class Observer:
     maps: str = GRAPH
     text_model: str | os.PathLike[str] | None = None
     tokenizer: str | os.PathLike[str] | None = None
+    prompt: str | None = None
+    image_token: str | None = None
     task: Task = field(init=False)
 
     def __post_init__(self) -> None:
@@ -109,6 +116,16 @@ class Observer:
             raise MetricError(f"maps come from {' or '.join(MAPS)}, not from {self.maps!r}")
         if self.method != AUTO:
             find_method(self.method)  # before the model is read
+        self._source = self.model
+        is_folder = isinstance(self.model, str | os.PathLike) and has_parts(self.model)
+        if is_folder:
+            asked = {"prompt": self.prompt, "tokenizer": self.tokenizer, "image_token": self.image_token}
+            self.model = join(self.model, **asked, preprocess=self.preprocess)  # type: ignore[arg-type]
+        elif self.prompt is not None or self.image_token is not None:
+            raise ModelError(
+                f"{self.name} is no vision-language decoder: --prompt and --image-token (prompt=, image_token=) are "
+                "for folders of its parts"
+            )
         self.network = ModelDescription(
             self.model,
             self.provider,
@@ -116,7 +133,7 @@ class Observer:
             self.labels,
             given=self.inputs,
             text_model=self.text_model,
-            tokenizer=self.tokenizer,
+            tokenizer=None if is_folder else self.tokenizer,
         )
         subject, layout = self.network.open(), self.network.layout
         if layout is None or len(layout.space) > 2:
@@ -165,7 +182,7 @@ class Observer:
     @property
     def name(self) -> str:
         """Name for messages: the path of the model, if it has one."""
-        return name_of(self.model) if isinstance(self.model, str | os.PathLike) else "the model"
+        return name_of(self._source) if isinstance(self._source, str | os.PathLike) else "the model"
 
     @property
     def prediction(self) -> type[Prediction]:

@@ -20,6 +20,7 @@ from onnxcam.compare.recordings import Recording
 from onnxcam.compare.tasks.classification import ClassScores, class_target
 from onnxcam.compare.tasks.embedding import EmbeddingPrediction
 from onnxcam.compare.tasks.observation import Wanted
+from onnxcam.decoders.files import has_parts
 from onnxcam.errors import ImageError, MetricError, OnnxcamError, OutputError, RecordingError, TargetError
 from onnxcam.graph.io import load
 from onnxcam.hub import local
@@ -197,7 +198,7 @@ def open_model(
 
 def baked(model: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the metadata that `bake` wrote into the model; empty if it is not baked."""
-    return stamp_of(load(model).metadata_props)
+    return {} if has_parts(model) else stamp_of(load(model).metadata_props)
 
 
 def meaning_of(observer: Observer) -> dict[str, Any]:

@@ -42,7 +42,7 @@ from onnxcam.graph.weights import (
     weight_files,
     weights,
 )
-from onnxcam.text import first_line
+from onnxcam.text import first_line, in_message
 from onnxcam.wire import WireError, external_places, light, tensors_of
 
 ModelLike: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model"
@@ -210,6 +210,11 @@ def read_light(path: Path) -> bytes:
     """Return the model in the file at *path*, its large weights by reference to that file; ModelError."""
     if path.suffix == ".ort":
         raise ModelError(f"'{path}' is an ONNX Runtime flatbuffer; give the .onnx file that it was made from")
+    if paths.kind(path) == "folder":
+        raise ModelError(
+            f"{in_message(path)}: is a folder, not a model; name a file in it (a folder of the parts of a decoder is "
+            "for explain, inspect, validate and record)"
+        )
     with paths.opened(path, ModelError, "model") as file:
         if path.suffix in _CONVERTED:
             what = f"'{path}' is a file of {_CONVERTED[path.suffix]}, no ONNX model"

@@ -38,7 +38,7 @@ LISTED = 50
 """Maximum number of unreadable images, and of notes, that are listed."""
 
 
-_EXACT = ("detection", "text", "caption")
+_EXACT = ("detection", "text", "caption", "description")
 """Tasks in which another answer is another meaning, not another rounding of numbers."""
 
 
@@ -230,7 +230,8 @@ def _card(pair: ImageComparison, rank: int, listed: ResultTable, validation: Val
         "answers": [visible(answer.words, 200) for answer in pair.answers],
         "differs": validation.task in _EXACT and pair.answers[0].words != pair.answers[1].words,
         "objects": [
-            _object(one, view, said, validation) for one, view in zip(pair.objects, views.objects, strict=True)
+            _object(one, view, said, validation, len(pair.objects) > 1)
+            for one, view in zip(pair.objects, views.objects, strict=True)
         ],
         "metrics": [(id, single(id, pair.values[id])) for id in AGREEMENT_METRICS if id in pair.values],
         "notes": [visible(note, 400) for note in pair.notes],
@@ -243,9 +244,12 @@ def _class_answer(answer: Answer) -> str:
 
 
 def _object(
-    one: ObjectComparison, view: ObjectPanel, said: Sequence[str] | None, validation: Validation
+    one: ObjectComparison, view: ObjectPanel, said: Sequence[str] | None, validation: Validation, several: bool
 ) -> dict[str, Any]:
-    """Return one row of a card; *said* are the answers of classifiers, else the scores of the thing are shown."""
+    """Return one row of a card; *said* are the answers of classifiers, else the scores of the thing are shown.
+
+    If it is one of *several* things of an image, the correlation of its own maps is shown too.
+    """
     found = any(score is not None for score in one.scores)
     shown = "cosine {:.3f}" if validation.task == "embedding" else "{:.1%}"
     scores = ["not found" * found if score is None else shown.format(score) for score in one.scores]
@@ -253,6 +257,7 @@ def _object(
         "panel": view,
         "target": visible(_name(one, validation.labels), 120),
         "answers": said or scores,
+        "pearson": f"{one.values['pearson']:.2f}" if several and "pearson" in one.values else "",
         "differs": said is not None and said[0].rpartition(" ")[0] != said[1].rpartition(" ")[0],
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onnxcam.compare.outcome import Prediction
 from onnxcam.compare.tasks.classification import ClassObservation
+from onnxcam.compare.tasks.descriptions import DescriptionObservation
 from onnxcam.compare.tasks.detection import DetectionObservation
 from onnxcam.compare.tasks.embedding import EmbeddingObservation
 from onnxcam.compare.tasks.images import ImageObservation
@@ -23,6 +24,7 @@ __all__ = [
     "AnomalyObservation",
     "CaptionObservation",
     "ClassObservation",
+    "DescriptionObservation",
     "DetectionObservation",
     "EmbeddingObservation",
     "HeatMapObservation",
@@ -45,6 +47,7 @@ OBSERVATIONS: tuple[Observation, ...] = (
     SegmentationObservation(),
     TextObservation(),
     CaptionObservation(),
+    DescriptionObservation(),
     EmbeddingObservation(),
     NumbersObservation(),
     KeypointObservation(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,7 +152,7 @@ class EmbeddingObservation(Observation):
             )
         model.network.resolve(wish, model.network.probe_look())
 
-    def score(self, prediction: Prediction, goal: Goal) -> float | None:
+    def score(self, prediction: Prediction, goal: Goal, outputs: Mapping[str, NDArray[Any]]) -> float | None:
         """Return the cosine with what the image is compared with, or the difference of two; None for the default."""
         if goal.words == "top":
             return None

@@ -115,8 +115,11 @@ class Observation(ABC):
         """Return the target that means the thing *explained* for another model."""
         return explained.target
 
-    def score(self, prediction: Prediction, goal: Goal) -> float | None:
-        """Return the score of what is explained, by the *prediction* of its image; None if there is none."""
+    def score(self, prediction: Prediction, goal: Goal, outputs: Mapping[str, NDArray[Any]]) -> float | None:
+        """Return the score of what is explained, by the *prediction* of its image and the *outputs* beside its map.
+
+        None if there is none.
+        """
         return goal.probability
 
     def own(self, model: Observed, target: TargetKind | str) -> TargetKind | str:
@@ -151,7 +154,11 @@ class Observation(ABC):
         goals = [_goal(model, look, target) for target in targets]
         rows = iter(_explained(model, look, image, [goal for goal in goals if isinstance(goal, Goal)]))
         found = [next(rows) if isinstance(goal, Goal) else goal for goal in goals]
-        scores = [self.score(prediction, goal) if isinstance(goal, Goal) else None for goal in goals]
+        outputs = [one.outputs if isinstance(one, Explained) else {} for one in found]
+        scores = [
+            self.score(prediction, goal, beside) if isinstance(goal, Goal) else None
+            for goal, beside in zip(goals, outputs, strict=True)
+        ]
         maps = map(_object_map, targets, goals, found, scores)
         frame = next((one.frame for one in found if isinstance(one, Explained)), image.frame)
         return Outcome(image.picture, image.sha256, image.size, prediction, tuple(maps), frame)
