@@ -182,6 +182,8 @@ def command(
     for one in wanted:
         explainer.check(one)
     concepts = explainer.method == CONCEPTS and "rank" not in explainer.settings
+    if concepts and boxes:
+        raise typer.BadParameter("--boxes is for one map, and dff draws all concepts; choose one, --set rank=1")
     resumes = len(names) > 1 and not (concepts and explainer.shares_concepts)
     several = identity(explainer, wanted, **drawing) if resumes else None
     progress = show.explaining if find_method(explainer.method).in_graph and several else quiet

@@ -115,15 +115,16 @@ class ConceptMaps:
             for one, share in zip(self.concepts, self.shares, strict=True)
         ]
 
-    def overlay(self, alpha: float = 0.5, *, legend: bool = False) -> NDArray[np.uint8]:
+    def overlay(self, alpha: float = 0.5, colormap: str = "jet", *, legend: bool = False) -> NDArray[np.uint8]:
         """Return the concepts over the image, each in its colour, uint8 [H, W, 3] RGB.
 
         A pixel has the colour of its strongest concept, which is darker where the concept is weaker; *alpha* in [0, 1]
         is its weight. With a *legend* the picture is wider: number, class and share of each concept are beside it.
-        Of volumes, signals and videos the concepts are drawn one below the other, as `Explanation.overlay` draws one.
+        Of volumes, signals and videos the concepts are drawn one below the other, as `Explanation.overlay` draws one,
+        in the colours of *colormap*.
         """
         if not self._is_picture:
-            each = [self.alone(one.number).overlay(alpha) for one in self.concepts]
+            each = [self.alone(one.number).overlay(alpha, colormap) for one in self.concepts]
             return concept_picture.stacked(each, self._legend())
         drawn = concept_picture.coloured(self.explanation.image, self.maps, alpha)
         return concept_picture.with_legend(drawn, self._legend()) if legend else drawn
@@ -160,7 +161,7 @@ class ConceptMaps:
     ) -> dict[str, Path]:
         """Write the raw maps, one .npy [K, h, w], the picture with its legend, and the maps at the image's size.
 
-        The arguments are those of `Explanation.save`; *colormap* and *boxes* change nothing. Returns the paths by kind:
+        The arguments are those of `Explanation.save`; *boxes* changes nothing. Returns the paths by kind:
         ``"raw"``, ``"overlay"`` and ``"map"``. OutputError where they cannot be written.
         """
         return write_encoded(Path(directory), self.encode(stem, **drawing))
@@ -175,7 +176,7 @@ class ConceptMaps:
             found["map"] = f"{start}-map.npy", npy(self.maps)
         if chosen["maps"] != "raw":
             name = f"{start}-overlay{SUFFIXES[chosen['format']]}"
-            drawn = self.overlay(chosen["alpha"], legend=True)
+            drawn = self.overlay(chosen["alpha"], chosen["colormap"], legend=True)
             found["overlay"] = name, pictures.encode(drawn, Path(name), chosen["quality"])
         return found
 

@@ -176,9 +176,13 @@ def test_command(onnxcam: Run) -> None:
     assert np.load(one["raw"]).shape == np.load(two["raw"]).shape == (2, 2, 2)
     assert read(one["overlay"]).shape[1] > 450
     assert not Path("out/journal.jsonl").exists()
-    ran = onnxcam(*words, "--set", "rank=1", "-o", "ranked")
+    ran = onnxcam(*words, "--boxes")
+    assert ran.code == 2
+    assert "--boxes is for one map, and dff draws all concepts; choose one, --set rank=1" in " ".join(ran.err.split())
+    ran = onnxcam(*words, "--set", "rank=1", "--target", "1", "-o", "ranked")
     assert ran.code == 0, ran.err
     assert [row.split("\t")[0] for row in ran.out.splitlines()] == ["one.png", "two.png"]
+    assert "independent of the class" not in ran.err  # the target ranks the concepts
 
 
 def test_an_interrupted_run_resumes(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> None:
