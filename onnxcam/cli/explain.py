@@ -203,6 +203,8 @@ def command(
     wanted: Sequence[str | None] = [f"top={top}"] if top else options.once(target) or [None]
     for one in wanted:
         explainer.check(one)
+    if boxes and any(one.finds_concepts for one in (explainer, *others)):
+        raise typer.BadParameter("--boxes is for one map, and dff draws all concepts; choose one, --set rank=1")
     own = {"methods": methods} if others else {}
     share = any(one.finds_concepts and one.shares_concepts for one in (explainer, *others))
     several = {**identity(explainer, wanted, **drawing), **own} if len(names) > 1 and not share else None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
@@ -12,7 +12,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.explainer.explanation import EXACT, SUFFIXES, Drawing, check_drawing, npy, write_encoded
+from onnxcam.explainer.explanation import EXACT, SUFFIXES, Drawing, Explanation, check_drawing, npy, write_encoded
 from onnxcam.media import concept_picture
 from onnxcam.media import image as pictures
 from onnxcam.media.heatmap import BY_VALUE, Opacity
@@ -60,40 +60,21 @@ class ConceptMaps:
     """What a layer sees in an image: a few concepts, each with its map and the class that it alone speaks for.
 
     Attributes:
-        image: The image, uint8 [H, W, 3] RGB.
         raw: The maps at the layer's size, float32 [K, h, w] in [0, 1]: 1 is the strongest place of a concept in all
-            images of the factorisation.
+            images of the factorisation. Of volumes [K, d, h, w], of signals [K, t].
         concepts: The K concepts.
         shares: The share of each concept in the activation of this image, 0 to 1.
         images: The number of images that share the concepts.
-        target: The index of the image's top class; None where the model has no classes.
-        label: The name of that class; None where it is not known.
-        words: The image's target as text, which chose the layer.
-        score: The target's score before softmax or sigmoid.
-        probability: The target's probability; None where the model gives none.
-        layer: The name of the layer.
-        method: The method's id.
-        outputs: The model's outputs for this image, by name.
-        note: What a default target was resolved to.
-        warnings: What the user should know about these maps.
+        explanation: The image, its target (of a classifier the top class) with its score, the layer, the outputs and
+            the warnings; its map is the largest of the concepts' at each place.
         enlarge: A function from a map at the layer to the map at the image's size.
     """
 
-    image: NDArray[Any]
     raw: NDArray[np.float32]
     concepts: tuple[Concept, ...]
     shares: tuple[float, ...]
     images: int
-    target: int | None
-    label: str | None
-    words: str
-    score: float
-    probability: float | None
-    layer: str | None
-    method: str
-    outputs: Mapping[str, np.ndarray]
-    note: str = ""
-    warnings: tuple[str, ...] = ()
+    explanation: Explanation
     enlarge: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -111,6 +92,16 @@ class ConceptMaps:
         return [one.words for one in self.concepts]
 
     @property
+    def method(self) -> str:
+        """The method's id."""
+        return self.explanation.method
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know about these maps."""
+        return self.explanation.warnings
+
+    @property
     def rows(self) -> list[dict[str, Any]]:
         """What manifest.json says of each concept."""
         return [
@@ -125,15 +116,39 @@ class ConceptMaps:
             for one, share in zip(self.concepts, self.shares, strict=True)
         ]
 
-    def overlay(self, opacity: Opacity = BY_VALUE, *, legend: bool = False) -> NDArray[np.uint8]:
+    def overlay(
+        self, opacity: Opacity = BY_VALUE, colormap: str | None = None, *, legend: bool = False
+    ) -> NDArray[np.uint8]:
         """Return the concepts over the image, each in its colour, uint8 [H, W, 3] RGB.
 
         A pixel has the colour of its strongest concept. *opacity* is ``"value"``, as strong as the concept there, or a
         number from 0 to 1: the weight of the colour, which is darker where the concept is weaker. With a *legend* the
-        picture is wider: number, class and share of each concept are beside it.
+        picture is wider: number, class and share of each concept are beside it. Of volumes, signals and videos the
+        concepts are drawn one below the other, as `Explanation.overlay` draws one, in the colours of *colormap*.
         """
-        drawn = concept_picture.coloured(self.image, self.maps, opacity)
+        if not self._is_picture:
+            each = [self.alone(one.number).overlay(opacity, colormap) for one in self.concepts]
+            return concept_picture.stacked(each, self._legend())
+        drawn = concept_picture.coloured(self.explanation.image, self.maps, opacity)
         return concept_picture.with_legend(drawn, self._legend()) if legend else drawn
+
+    @property
+    def _is_picture(self) -> bool:
+        return self.raw.ndim == 3 and self.explanation.signal is None
+
+    def alone(self, number: int) -> Explanation:
+        """Return concept *number*, from 1, as an explanation of its own: its map and class, and the image's outputs."""
+        one = self.concepts[number - 1]
+        return replace(
+            self.explanation,
+            map=self.maps[number - 1],
+            raw=self.raw[number - 1],
+            target=one.index,
+            label=one.label,
+            words=f"concept {number}",
+            probability=one.probability,
+            map_at=None,
+        )
 
     def _legend(self) -> list[tuple[str, str]]:
         """Return the two lines of each concept."""
@@ -149,7 +164,7 @@ class ConceptMaps:
     ) -> dict[str, Path]:
         """Write the raw maps, one .npy [K, h, w], the picture with its legend, and the maps at the image's size.
 
-        The arguments are those of `Explanation.save`; *colormap* and *boxes* change nothing. Returns the paths by kind:
+        The arguments are those of `Explanation.save`; *boxes* changes nothing. Returns the paths by kind:
         ``"raw"``, ``"overlay"`` and ``"map"``. OutputError where they cannot be written.
         """
         return write_encoded(Path(directory), self.encode(stem, **drawing))
@@ -164,7 +179,7 @@ class ConceptMaps:
             found["map"] = f"{start}-map.npy", npy(self.maps)
         if chosen["maps"] != "raw":
             name = f"{start}-overlay{SUFFIXES[chosen['format']]}"
-            drawn = self.overlay(chosen["opacity"], legend=True)
+            drawn = self.overlay(chosen["opacity"], chosen["colormap"], legend=True)
             found["overlay"] = name, pictures.encode(drawn, Path(name), chosen["quality"])
         return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -110,27 +110,11 @@ class ConceptFinder:
         raw = np.ascontiguousarray(maps.T.reshape(-1, *space), np.float32)
         whole = {**one.outputs, MAP: raw.max(0)[None]}
         explanation = self.assembler.explanation(one.image.content, one.request, one.compiled, whole)
-        warnings = explanation.warnings
         if concepts[0].index is None:
-            warnings += (f"the concepts have no class: the model is {self.runner.network.task.name}, no classifier",)
-        return ConceptMaps(
-            image=explanation.image,
-            raw=raw,
-            concepts=tuple(concepts),
-            shares=tuple(shares),
-            images=images,
-            target=explanation.target,
-            label=explanation.label,
-            words=explanation.words,
-            score=explanation.score,
-            probability=explanation.probability,
-            layer=explanation.layer,
-            method=explanation.method,
-            outputs=explanation.outputs,
-            note=explanation.note,
-            warnings=warnings,
-            enlarge=partial(self._enlarged, one),
-        )
+            said = f"the concepts have no class: the model is {self.runner.network.task.name}, no classifier"
+            explanation = replace(explanation, warnings=(*explanation.warnings, said))
+        enlarge = partial(self._enlarged, one)
+        return ConceptMaps(raw, tuple(concepts), tuple(shares), images, explanation, enlarge)
 
     def _enlarged(self, one: _FactorisedImage, raw: Any) -> Array:
         return self.assembler.at_image(raw, one.image.content, one.request, one.compiled)

@@ -400,15 +400,13 @@ class Explainer(FixedArguments):
         return self.replace(method=CONCEPTS, settings={}, smooth=NONE, signed=False)
 
     def _image_of_concepts(self, image: Image) -> PreprocessedImage:
-        """Return the prepared *image*; MethodError for what is no picture."""
-        found = None if self._is_of_frames(image) else self.prepare(image)
-        pixels = np.zeros(0) if found is None or self._tiled is not None else found.content
-        if found is None or not isinstance(pixels, np.ndarray) or pixels.shape[2:] != (3,):
+        """Return the prepared *image*; MethodError for windows and frames."""
+        if self._tiled is not None or self._is_of_frames(image):
             raise MethodError(
-                "all concepts at once are those of images in one piece, not of windows, volumes, signals or videos; "
+                "all concepts at once are those of an image in one piece, not of windows or of the frames of a video; "
                 "choose one concept, settings={'rank': 1} (--set rank=1)"
             )
-        return found
+        return self.prepare(image)
 
     def _goal_of_concepts(self, target: Target, image: PreprocessedImage, extra: Arrays) -> Goal:
         """Return what chooses the layer: of a classifier its top class, whatever the *target*."""
@@ -558,7 +556,8 @@ class Explainer(FixedArguments):
             raise TargetError(
                 f"top={wish.count} is {wish.count} explanations; ask for each (--target twice, Explainer.each)"
             )
-        return self._marked(self.network.resolve(wish, look), wish)
+        goal, ranks = self.network.resolve(wish, look), "rank" in self._runner.settings  # a target ranks concepts
+        return goal if ranks else self._marked(goal, wish)
 
     def _marked(self, goal: Goal, wish: TargetKind) -> Goal:
         """Return *goal* with a warning if the user asked for it and the method hardly depends on it."""

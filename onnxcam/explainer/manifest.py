@@ -229,9 +229,9 @@ class Folder(files.OutputFolder):
     def _entry(self, image: str | os.PathLike[str], one: Named, contents: dict[Path, bytes], drawing: Drawing) -> Entry:
         """Return the manifest's entry of an explanation, and add its files to *contents*."""
         chosen: Drawing = {**SMALL, **drawing}
-        explanation = one.explanation
+        explanation = one.explanation.explanation if isinstance(one.explanation, ConceptMaps) else one.explanation
         encoded = {
-            kind: (self.path / name, data) for kind, (name, data) in explanation.encode(one.stem, **chosen).items()
+            kind: (self.path / name, data) for kind, (name, data) in one.explanation.encode(one.stem, **chosen).items()
         }
         contents |= dict(encoded.values())
         paths = {kind: str(path) for kind, (path, _) in encoded.items()}
@@ -246,7 +246,7 @@ class Folder(files.OutputFolder):
             "map": paths.get("map"),
             "raw": paths["raw"],
             "overlay": paths.get("overlay"),
-            **_facts(explanation, is_drawn=chosen["maps"] != "raw"),
+            **_facts(one.explanation, is_drawn=chosen["maps"] != "raw"),
             "note": explanation.note,
             "warnings": list(explanation.warnings),
             "reading": {

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnxcam.media.heatmap import BY_VALUE, STRONGEST, Colour, Map, Opacity, require_opacity
 from onnxcam.media.image import RgbImage
 
-__all__ = ["colour", "colour_name", "coloured", "with_legend"]
+__all__ = ["colour", "colour_name", "coloured", "stacked", "with_legend"]
 
 _COLOURS: dict[str, Colour] = {
     "red": (255, 45, 45),
@@ -78,6 +78,16 @@ def with_legend(drawn: RgbImage, rows: Sequence[tuple[str, str]]) -> RgbImage:
     return np.ascontiguousarray(np.concatenate(parts, axis=1))
 
 
+def stacked(drawings: Sequence[RgbImage], rows: Sequence[tuple[str, str]]) -> RgbImage:
+    """Return *drawings* one below the other, each under the words of its row in the legend."""
+    parts: list[RgbImage] = []
+    for k, (drawn, row) in enumerate(zip(drawings, rows, strict=True)):
+        parts += [_panel([row], k + 1), drawn]
+    width = max(one.shape[1] for one in parts)
+    padded = [np.pad(one, ((0, 0), (0, width - one.shape[1]), (0, 0)), constant_values=255) for one in parts]
+    return np.ascontiguousarray(np.concatenate(padded))
+
+
 def _enlarged(drawn: RgbImage) -> RgbImage:
     import cv2
 
@@ -88,8 +98,8 @@ def _enlarged(drawn: RgbImage) -> RgbImage:
     return np.asarray(cv2.resize(drawn, size, interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
-def _panel(rows: Sequence[tuple[str, str]]) -> RgbImage:
-    """Return the legend, black on white."""
+def _panel(rows: Sequence[tuple[str, str]], first: int = 1) -> RgbImage:
+    """Return the legend of concepts from number *first*, black on white."""
     import cv2
 
     font, fine = cv2.FONT_HERSHEY_DUPLEX, 2  # drawn finer, so that it can be enlarged
@@ -104,7 +114,7 @@ def _panel(rows: Sequence[tuple[str, str]]) -> RgbImage:
     for k, row in enumerate(lines):
         top = _MARGIN + k * _ROW
         y1, y2 = (y * fine for y in (top + 6, top + 6 + _SWATCH))
-        panel[y1:y2, _MARGIN * fine : (_MARGIN + _SWATCH) * fine] = colour(k + 1)
+        panel[y1:y2, _MARGIN * fine : (_MARGIN + _SWATCH) * fine] = colour(first + k)
         for line, (size, ink), y in zip(row, sizes, (top + 16, top + 34), strict=True):
             cv2.putText(panel, line, (left * fine, y * fine), font, size * fine, ink, fine, cv2.LINE_AA)
     return np.asarray(cv2.resize(panel, (shape[1] // fine, shape[0] // fine), interpolation=cv2.INTER_AREA), np.uint8)

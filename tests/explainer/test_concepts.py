@@ -21,6 +21,7 @@ from tests.cli.test_cli import Run
 from tests.docs_pages import follow
 from tests.optional import libraries_of
 
+ROOT = Path(__file__).parents[2]
 COLOURS = np.array([[[255, 0, 0], [0, 102, 0]], [[153, 0, 0], [0, 255, 0]]], np.uint8)
 """Red is A_1 = [[1, 0], [0.6, 0]], green A_2 = [[0, 0.4], [0, 1]]."""
 GREEN = np.array([[[0, 0, 0], [0, 0, 0]], [[0, 0, 0], [0, 102, 0]]], np.uint8)
@@ -55,7 +56,7 @@ def test_by_hand() -> None:
     assert found.classes == ["ruby", "leaf"]
     chances = [one.probability for one in found.concepts]
     np.testing.assert_allclose(chances, [1 / (1 + math.exp(-1.5)), 1 / (1 + math.exp(-3))], rtol=1e-5)
-    assert (found.label, found.layer, found.images, found.warnings) == ("leaf", "a", 1, ())
+    assert (found.explanation.label, found.explanation.layer, found.images, found.warnings) == ("leaf", "a", 1, ())
     red, green = (np.array(one.colour) for one in found.concepts)
     drawn = found.overlay(0.5)
     np.testing.assert_allclose(drawn[0, 0], (red + COLOURS[0, 0]) / 2, atol=1)
@@ -114,11 +115,30 @@ def _task(model: onnx.ModelProto) -> str:
 
 
 @pytest.mark.parametrize(
+    ("name", "shape", "space"), [("signals", (1024,), (1024,)), ("volumes", (32, 32, 32), (32, 32, 32))]
+)
+def test_signals_and_volumes(name: str, shape: tuple[int, ...], space: tuple[int, ...]) -> None:
+    """One concept is drawn below the other, each as it alone is drawn."""
+    values = np.random.default_rng(0).random(shape, np.float32)
+    found = Explainer(ROOT / "models" / f"{name}.onnx").concepts(values, 3)
+    assert found.maps.shape == (3, *space)
+    alone = found.alone(2)
+    np.testing.assert_array_equal(alone.raw, found.raw[1])
+    one, (height, width, _) = alone.overlay(), found.overlay().shape
+    assert width >= one.shape[1]
+    assert height > 3 * one.shape[0]
+
+
+@pytest.mark.parametrize(
     ("image", "number", "says"),
     [
         (COLOURS, 0, "the setting concepts of dff is a whole number from 1"),
         (COLOURS, 3, "dff finds at most 2 concepts in a layer of 4 positions and 2 channels, not 3"),
-        ("clip.mp4", 2, "all concepts at once are those of images in one piece, not of windows"),
+        (
+            "clip.mp4",
+            2,
+            "all concepts at once are those of an image in one piece, not of windows or of the",
+        ),
     ],
 )
 def test_refused(image: object, number: int, says: str) -> None:
@@ -156,9 +176,13 @@ def test_command(onnxcam: Run) -> None:
     assert np.load(one["raw"]).shape == np.load(two["raw"]).shape == (2, 2, 2)
     assert read(one["overlay"]).shape[1] > 450
     assert not Path("out/journal.jsonl").exists()
-    ran = onnxcam(*words, "--set", "rank=1", "-o", "ranked")
+    ran = onnxcam(*words, "--boxes")
+    assert ran.code == 2
+    assert "--boxes is for one map, and dff draws all concepts; choose one, --set rank=1" in " ".join(ran.err.split())
+    ran = onnxcam(*words, "--set", "rank=1", "--target", "1", "-o", "ranked")
     assert ran.code == 0, ran.err
     assert [row.split("\t")[0] for row in ran.out.splitlines()] == ["one.png", "two.png"]
+    assert "independent of the class" not in ran.err  # the target ranks the concepts
 
 
 def test_an_interrupted_run_resumes(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> None:
