@@ -1,7 +1,7 @@
 """Compare the maps with the peers' on the same networks and weights: ``python benchmarks/agreement.py [--here]``.
 
 It writes the tables of docs/agreement.md, one for each peer: the correlation of what `attribute` returns with the
-peer's map. `maps.py`, `maps_saliency.py` and `papers.py` say who is compared with whom, and how each peer is called.
+peer's map. `maps.py`, `maps_*.py` and `papers.py` say who is compared with whom, and how each peer is called.
 With ``--method`` only the rows of these methods are measured, and the other rows stay; so the page can be measured in
 pieces. ``--new`` leaves out the rows that the page has.
 """
@@ -34,11 +34,12 @@ def main(options: argparse.Namespace) -> None:
     """Measure the rows that are asked for, and write each into the page."""
     import maps
     import maps_saliency
+    import maps_zennit
     import papers
 
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    for peer, rows in {**maps.PEERS, **maps_saliency.PEERS, **papers.PEERS}.items():
+    for peer, rows in {**maps.PEERS, **maps_zennit.PEERS, **maps_saliency.PEERS, **papers.PEERS}.items():
         title, labels = f"{peer} {maps.version(peer)}".strip(), [label(row) for row in rows]
         text = PAGE.read_text("utf-8")
         for row in rows:
