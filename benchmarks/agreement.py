@@ -1,8 +1,7 @@
 """Compare the maps with the peers' on the same networks and weights: ``python benchmarks/agreement.py [--here]``.
 
 It writes the tables of docs/agreement.md, one for each peer: the correlation of what `attribute` returns with the
-peer's map. `maps.py`, `maps_concepts.py`, `maps_saliency.py` and `papers.py` say who is compared with whom, and how
-each peer is called.
+peer's map. `maps.py`, `maps_*.py` and `papers.py` say who is compared with whom, and how each peer is called.
 With ``--method`` only the rows of these methods are measured, and the other rows stay; so the page can be measured in
 pieces. ``--new`` leaves out the rows that the page has.
 """
@@ -36,12 +35,14 @@ def main(options: argparse.Namespace) -> None:
     import maps
     import maps_concepts
     import maps_saliency
+    import maps_zennit
     import papers
 
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     concepts = {"pytorch-grad-cam": [*maps.PEERS["pytorch-grad-cam"], *maps_concepts.ROWS]}
-    for peer, rows in {**maps.PEERS, **concepts, **maps_saliency.PEERS, **papers.PEERS}.items():
+    peers = {**maps.PEERS, **concepts, **maps_zennit.PEERS, **maps_saliency.PEERS, **papers.PEERS}
+    for peer, rows in peers.items():
         title, labels = f"{peer} {maps.version(peer)}".strip(), [label(row) for row in rows]
         text = PAGE.read_text("utf-8")
         for row in rows:

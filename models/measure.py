@@ -26,6 +26,7 @@ import numpy as np
 from models.family import HELD_OUT, Mask, Sample, Task
 from models.tasks import FAMILY, task
 from onnxcam import Explainer
+from onnxcam.engine import limit_threads
 from onnxcam.errors import OnnxcamError
 from onnxcam.media.heatmap import boxes
 from onnxcam.methods import METHODS
@@ -187,10 +188,11 @@ _HEAD = """# Are the maps right?
 
 The networks of `models/` were trained on worlds whose truth is known ([models/README.md](../models/README.md)): for
 each held-out image there is a target and a mask of what it is about (of a keypoint a circle of 6 pixels).
-`python -m models.measure` explains {samples} of them with each method of one pass and {fewer} with each of many;
-there is a row for every method that it was asked for (`--method`). Numbers are per cent; – where a method does not
-apply. *chance* is a random pixel, and a map that is the
-same everywhere; *centre* is a Gaussian in the middle of the image. `finercam`, which itself sets a class against
+`python -m models.measure` explains {samples} of them with each method of one pass and {fewer} with each of many (4 with
+`sobol` on volumes, which takes 16,416 runs for each); `--method` and the names of networks choose rows and columns, and
+`--missing` measures only cells that are empty. Numbers are per cent; – where a method does not apply. *chance* is a
+random pixel, and a map that is the same everywhere; *centre* is a Gaussian in the middle of the image. `signals` and
+`keywords` are networks of signals and have times in place of pixels. `finercam`, which itself sets a class against
 others, is asked about targets of one class only, not about the contrasts (`star-ring`) of the classifiers.
 """
 _WHY = """## What is no better than chance, and why
@@ -222,8 +224,6 @@ Each of these was looked into, and is what the method is:
 - `xrai` gives a segment one value, and the first pixel of the best segment counts as its peak. Segments are enlarged by
   5 pixels, much in these small images, so that this pixel often lies beside the object: on six images of classifier it
   lies on the object in one, and half of the best segment does (chance 8 %).
-- `guided-ig`, `idgi`, `xrai`, `sobol` and `dff` were not measured where the cell is empty: on volumes `sobol` takes
-  16,416 runs of an image.
 - The compressor rounds its code, through which no gradient passes: methods of a gradient at its layer do not apply.
 """
 _TABLES = (
@@ -239,14 +239,14 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", help="names; default: all that are there")
     parser.add_argument("--method", action="append", choices=METHODS, help="default: all")
     parser.add_argument("--missing", action="store_true", help="only those of which the page has no figure")
-    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="processes, each of one thread; default: 1")
     options = parser.parse_args()
     names = [name for name in options.networks or FAMILY if task(name).path.exists()]
     wanted = list(itertools.product(names, (CHANCE, CENTRE, *(options.method or METHODS))))
     if options.missing:
         known = _known()
         wanted = [pair for pair in wanted if " ".join(pair) not in known]
-    with ProcessPoolExecutor(options.jobs) as pool:
+    with ProcessPoolExecutor(options.jobs, initializer=limit_threads, initargs=(1,)) as pool:
         for row in pool.map(measure, *zip(*wanted, strict=True)) if wanted else ():
             _remember(row)
             print(f"{row.network} {row.method}: {row.seconds * row.samples:.0f} s {row.refused}", flush=True)

@@ -19,9 +19,10 @@ def scripts(monkeypatch: pytest.MonkeyPatch):
     import agreement
     import maps
     import maps_saliency
+    import maps_zennit
     import papers
 
-    yield agreement, {**maps.PEERS, **maps_saliency.PEERS, **papers.PEERS}
+    yield agreement, {**maps.PEERS, **maps_zennit.PEERS, **maps_saliency.PEERS, **papers.PEERS}
     for name in set(sys.modules) - before:
         if Path(getattr(sys.modules[name], "__file__", None) or "").parent == BENCHMARKS:
             del sys.modules[name]

@@ -11,6 +11,7 @@ FAMILY = (
     "classifier",
     "classifier_fc",
     "classifier_vit",
+    "classifier_registers",
     "detector",
     "segmenter",
     "volumes",
