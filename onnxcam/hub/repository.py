@@ -22,6 +22,7 @@ from onnxcam.text import first_line
 __all__ = ["HubFile", "HubRepository"]
 
 _PIECE = 1 << 20
+_PATIENCE = 10.0  # seconds for the description of a repository
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ class HubRepository:
         self.offline, self.commit = False, address.revision
         try:
             with self._translated():
-                info = self._hub.HfApi().model_info(address.repository, revision=address.revision, files_metadata=True)
+                info = self._hub.HfApi().model_info(
+                    address.repository, revision=address.revision, timeout=_PATIENCE, files_metadata=True
+                )
             self.commit = info.sha
             self.files = {one.path: one for one in map(_file, info.siblings)}
         except _UnreachableError as error:
@@ -130,7 +133,7 @@ class HubRepository:
         except known.HfHubHTTPError as error:
             raise ModelError(f"{where}: {_refusal(error)}") from None
         except Exception as error:  # of the operating system, or of the library for HTTP, which versions differ in
-            why = type(error).__name__
+            why = getattr(error, "strerror", None) or type(error).__name__  # a text could hold an address
             if path is None:
                 raise _UnreachableError(f"the hub cannot be reached ({why})") from None
             raise ModelError(f"{where}: the download of '{path}' broke off ({why}); run the command again") from None

@@ -180,12 +180,19 @@ class NoiseTunnel:
         self.attribution_method, self.seed = attribution_method, seed
 
     def attribute(
-        self, inputs: Any, nt_type: str = "smoothgrad", nt_samples: int = 5, stdevs: float = 1.0, **arguments: Any
+        self,
+        inputs: Any,
+        nt_type: str = "smoothgrad",
+        nt_samples: int = 5,
+        nt_samples_batch_size: int | None = None,
+        stdevs: float = 1.0,
+        **arguments: Any,
     ) -> Any:
         """Return the moment *nt_type* over *nt_samples* inputs with normal noise of the deviation *stdevs*.
 
         It is ``"smoothgrad"``, the mean, ``"smoothgrad_sq"``, the mean square, or ``"vargrad"``, the variance.
-        *arguments* are those of the other attribution. MethodError for another moment.
+        *nt_samples_batch_size* is not used: one is made after the other. *arguments* are those of the other
+        attribution. MethodError for another moment.
         """
         moments = {"smoothgrad": _mean, "smoothgrad_sq": _mean_square, "vargrad": _variance}
         if nt_type not in moments:
@@ -237,7 +244,7 @@ def _level(baselines: Any) -> float:
 
 def _windows(shape: Sequence[int], window: Any, strides: Any) -> dict[str, float]:
     """Return window and stride as shares of the space of *shape* [C, *space]; MethodError where the axes differ."""
-    window = tuple(window or ())
+    window = () if window is None or any(np.ndim(side) for side in window) else tuple(window)
     steps = (strides,) * len(shape) if isinstance(strides, int) else window if strides is None else tuple(strides)
     if len(window) != len(shape) or len(steps) != len(shape) or window[0] < shape[0]:
         raise MethodError(

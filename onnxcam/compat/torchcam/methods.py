@@ -23,6 +23,7 @@ from onnxcam.compat.arrays import as_array, as_given
 from onnxcam.compat.callable_model import CallableModel
 from onnxcam.compat.explainers import ExplainersOfMethod, classes_of, layer_names, targets_of
 from onnxcam.errors import MethodError, TargetError
+from onnxcam.media.resample import resized
 
 NAMES = {
     "CAM": "cam",
@@ -101,6 +102,14 @@ class CAMExtractor:
             settings["noise"] /= float(np.ptp(x)) or 1.0
         found = self._explainers(layer, settings).attribute(x, targets)
         return found if self.method == "cam" else np.maximum(found, 0)
+
+    @staticmethod
+    def fuse_cams(cams: list[Any], target_shape: Sequence[int] | None = None) -> Any:
+        """Return the largest of several maps [N, h, w] at each position, at the size of the largest map, or given."""
+        maps = [as_array(one) for one in cams]
+        size = target_shape or tuple(map(max, zip(*(one.shape[1:] for one in maps), strict=True)))
+        large = [np.stack([resized(one, size) for one in each]) for each in maps]
+        return as_given(np.max(large, axis=0), cams[0])
 
     def remove_hooks(self) -> None:
         """Do nothing: there are no hooks."""
