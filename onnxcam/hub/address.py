@@ -14,7 +14,7 @@ __all__ = ["HubAddress"]
 
 _FORM = "hf://org/name, hf://org/name:file.onnx or hf://org/name:file.onnx@revision"
 _PATTERN = re.compile(
-    r"""hf:/+                                   # also with the slashes joined, by pathlib
+    r"""(?i:hf):/+                              # also with the slashes joined, by pathlib
     (?P<repository>[\w.-]+(/[\w.-]+)?)
     ([:/](?P<file>[^@:]+?))?
     (@(?P<revision>[^@:]+))?""",
@@ -55,7 +55,7 @@ class HubAddress:
         ModelError for a wrong one.
         """
         text = _WEB.sub(_from_web, os.fspath(source).replace(os.sep, "/"))
-        if not re.match(r"hf:/", text):
+        if not re.match(r"(?i:hf):/", text):
             return None
         found = _PATTERN.fullmatch(text.rstrip("/"))
         if found is None or ".." in re.split("[/:]", text):

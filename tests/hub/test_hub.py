@@ -141,6 +141,21 @@ def test_what_can_be_wrong_is_one_line(hub: FakeHub, tmp_path: Path, monkeypatch
     assert {token for _, _, token in hub.asked} >= {"Bearer hf_good"}
 
 
+def test_names_and_places_of_files(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = (ASSETS / "shapes.onnx").read_bytes()
+    hub.repositories["org/net"] = {"模 型.onnx": data, "../../outside.onnx": data}
+    path = local("HF://org/net")
+    assert path.read_bytes() == data
+    path.resolve().unlink()  # what is gone from the cache is downloaded again
+    forget()
+    assert local("hf://org/net").read_bytes() == data
+    hub.repositories["org/out"] = {"../../outside.onnx": data}
+    wrong(hub, "hf://org/out", "has no .onnx file")
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(importlib.import_module("huggingface_hub.constants"), "HF_HUB_CACHE", str(tmp_path / "file"))
+    wrong(hub, "hf://org/net", "cannot be kept in the cache (Not a directory); set HF_HUB_CACHE to another folder")
+
+
 def test_damaged_and_half_downloads(hub: FakeHub, tmp_path: Path) -> None:
     hub.repositories["org/net"] = with_weights_beside(tmp_path)
     hub.damaged = {"onnx/model.onnx_data"}
