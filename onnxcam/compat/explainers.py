@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import onnx
+import onnx_ir as ir
 
 from onnxcam.compat.callable_model import CallableModel
-from onnxcam.errors import LayerError, TargetError
+from onnxcam.errors import LayerError, ModelError, TargetError
 from onnxcam.explainer import Explainer
 from onnxcam.graph.io import ModelLike
 from onnxcam.methods import METHODS
@@ -27,6 +30,11 @@ class ExplainersOfMethod:
 
     def __init__(self, model: ModelLike | CallableModel, method: str) -> None:
         self.model: ModelLike = model.source if isinstance(model, CallableModel) else model
+        if not isinstance(self.model, str | os.PathLike | bytes | onnx.ModelProto | ir.Model):
+            raise ModelError(
+                f"the model is given as {type(model).__name__}; give the path of its .onnx file "
+                "(`onnxcam export` writes one of PyTorch and Keras models)"
+            )
         self.method = METHODS[method]
         self._built: dict[str, Explainer] = {}
 

@@ -6,11 +6,12 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
 from onnxcam import paths
 from onnxcam.errors import ModelError, nearest
+from onnxcam.hub import HubAddress, folder_of, local, models_of
 from onnxcam.metadata import sidecar
 from onnxcam.text import in_message
 
@@ -50,7 +51,14 @@ class DecoderFiles:
 
 
 def has_parts(folder: str | os.PathLike[str]) -> bool:
-    """Return whether *folder*, or its folder ``onnx``, holds a file with the name of a part."""
+    """Return whether *folder*, or its folder ``onnx``, holds a file with the name of a part.
+
+    A repository of the hub has all parts, or none.
+    """
+    address = HubAddress.of(folder)
+    if address is not None:
+        stems = [PurePosixPath(path).stem for path in models_of(address)]
+        return address.file is None and all(any(map(name.fullmatch, stems)) for name in PARTS.values())
     if paths.kind(folder) != "folder":
         return False
     there = [Path(path) for home in (Path(folder), Path(folder) / "onnx") for path in paths.entries(home)]
@@ -65,7 +73,7 @@ def find_files(given: PartsLike, tokenizer: str | os.PathLike[str] | None = None
             raise ModelError(
                 f"there is no part {name!r}; the parts are {', '.join(PARTS)}.{nearest(name, list(PARTS))}"
             )
-    parts = {name: Path(named[name]) if name in named else _part(at, folder) for name, at in _wanted(named, folder)}
+    parts = {name: local(named[name]) if name in named else _part(at, folder) for name, at in _wanted(named, folder)}
     for path in parts.values():
         paths.check_file(path, ModelError, "model")
     found = Path(tokenizer) if tokenizer is not None else _beside(parts.values(), "tokenizer.json")
@@ -79,10 +87,15 @@ def find_files(given: PartsLike, tokenizer: str | os.PathLike[str] | None = None
 
 def _read(given: PartsLike) -> tuple[Path | None, dict[str, str | os.PathLike[str]]]:
     if not isinstance(given, Mapping):
-        return Path(given), {}
+        return folder_of(given, _is_part), {}
     named = dict(given)
     folder = named.pop("folder", None)
-    return None if folder is None else Path(folder), named
+    return None if folder is None else folder_of(folder, _is_part), named
+
+
+def _is_part(path: str) -> bool:
+    """Whether the model at *path* is a part in its first variant."""
+    return any(name.fullmatch(PurePosixPath(path).stem) for name in PARTS.values())
 
 
 def _part(name: str, folder: Path | None) -> Path:

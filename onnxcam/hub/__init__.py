@@ -4,6 +4,6 @@
 """
 
 from onnxcam.hub.address import HubAddress
-from onnxcam.hub.download import local, name_of, notes_of
+from onnxcam.hub.download import folder_of, local, models_of, name_of, notes_of
 
-__all__ = ["HubAddress", "local", "name_of", "notes_of"]
+__all__ = ["HubAddress", "folder_of", "local", "models_of", "name_of", "notes_of"]

@@ -14,12 +14,24 @@ __all__ = ["HubAddress"]
 
 _FORM = "hf://org/name, hf://org/name:file.onnx or hf://org/name:file.onnx@revision"
 _PATTERN = re.compile(
-    r"""hf:/+                                   # also with the slashes joined, by pathlib
+    r"""(?i:hf):/+                              # also with the slashes joined, by pathlib
     (?P<repository>[\w.-]+(/[\w.-]+)?)
     ([:/](?P<file>[^@:]+?))?
     (@(?P<revision>[^@:]+))?""",
     re.VERBOSE,
 )
+
+_WEB = re.compile(
+    r"https?:/+huggingface\.co/(?P<repository>[^/]+/[^/?#]+)"
+    r"(/(blob|resolve|tree)/(?P<revision>[^/?#]+)(/(?P<file>[^?#]+))?)?([?#].*)?"
+)
+
+
+def _from_web(page: re.Match[str]) -> str:
+    """Return the address of the model that a *page* of the hub shows."""
+    file = f":{page['file']}" if (page["file"] or "").endswith(".onnx") else ""
+    revision = f"@{page['revision']}" if page["revision"] not in (None, "main") else ""
+    return f"hf://{page['repository']}{file}{revision}"
 
 
 @dataclass(frozen=True)
@@ -38,9 +50,12 @@ class HubAddress:
 
     @classmethod
     def of(cls, source: PathLike) -> HubAddress | None:
-        """Return the address that *source* is; None for a path. ModelError for a wrong one."""
-        text = os.fspath(source).replace(os.sep, "/")
-        if not re.match(r"hf:/", text):
+        """Return the address that *source* is, also that of a page of the hub; None for a path.
+
+        ModelError for a wrong one.
+        """
+        text = _WEB.sub(_from_web, os.fspath(source).replace(os.sep, "/"))
+        if not re.match(r"(?i:hf):/", text):
             return None
         found = _PATTERN.fullmatch(text.rstrip("/"))
         if found is None or ".." in re.split("[/:]", text):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -15,7 +15,7 @@ from onnxcam.hub.catalogue import public_model
 from onnxcam.hub.repository import HubFile, HubRepository
 from onnxcam.paths import PathLike
 
-__all__ = ["local", "name_of", "notes_of"]
+__all__ = ["folder_of", "forget", "local", "models_of", "name_of", "notes_of"]
 
 _FIRST = ("model.onnx", "vision_model.onnx")
 """Names of the model that is meant where a repository has several, the first before the others."""
@@ -67,16 +67,46 @@ def notes_of(source: object) -> list[str]:
     return [] if address is None else list(_fetched(address).notes)
 
 
+def models_of(address: HubAddress) -> list[str]:
+    """Return the paths of the models in the repository of *address*, the one that is meant first."""
+    return sorted((path for path in _repository(address).files if path.endswith(".onnx")), key=_order)
+
+
+def folder_of(source: PathLike, wanted: Callable[[str], bool]) -> Path:
+    """Return *source*, a folder; of an address the folder in the cache, with its models whose paths are *wanted*.
+
+    What belongs to each model comes along. ModelError as `local`.
+    """
+    address = HubAddress.of(source)
+    if address is None:
+        return Path(source)
+    repository, names = _repository(address), list(filter(wanted, models_of(address)))
+    paths = [_with_its_files(repository, name) for name in names]
+    return paths[0].parents[names[0].count("/")]
+
+
 @lru_cache(maxsize=32)
-def _fetched(address: HubAddress) -> _Download:
-    """Return the model in the cache; asked once in a process, so that a run sees one revision."""
-    repository = HubRepository(address)
-    name, notes = _chosen(repository)
+def _repository(address: HubAddress) -> HubRepository:
+    """Return the repository of *address*, asked once in a process, so that a run sees one revision."""
+    return HubRepository(address)
+
+
+def _with_its_files(repository: HubRepository, name: str) -> Path:
+    """Return the model *name* in the cache, and have what belongs to it beside it."""
     path = repository.download(name)
     for place in _weights(path):
         repository.download(str(PurePosixPath(name).parent / place))
     for one in _companions(name, repository.files.values()):
         repository.download(one)
+    return path
+
+
+@lru_cache(maxsize=32)
+def _fetched(address: HubAddress) -> _Download:
+    """Return the model in the cache; it is looked for once in a process."""
+    repository = _repository(address)
+    name, notes = _chosen(repository)
+    path = _with_its_files(repository, name)
     if repository.offline:
         notes.append(f"{address} is the copy in the cache: there is no connection to the hub")
     taken = HubAddress(address.repository, name, repository.commit)
@@ -86,10 +116,16 @@ def _fetched(address: HubAddress) -> _Download:
     return _Download(path, taken, tuple(notes))
 
 
+def forget() -> None:
+    """Ask the hub again, at the next use of an address."""
+    _repository.cache_clear()
+    _fetched.cache_clear()
+
+
 def _chosen(repository: HubRepository) -> tuple[str, list[str]]:
     """Return the path of the model in *repository*, and a note where it was chosen; ModelError where none is meant."""
     address = repository.address
-    models = sorted((path for path in repository.files if path.endswith(".onnx")), key=_order)
+    models = models_of(address)
     if address.file is not None:
         if address.file in repository.files:
             return address.file, []

@@ -22,6 +22,7 @@ from onnxcam.text import first_line
 __all__ = ["HubFile", "HubRepository"]
 
 _PIECE = 1 << 20
+_PATIENCE = 10.0  # seconds for the description of a repository
 
 
 @dataclass(frozen=True)
@@ -53,19 +54,21 @@ class HubRepository:
         self.offline, self.commit = False, address.revision
         try:
             with self._translated():
-                info = self._hub.HfApi().model_info(address.repository, revision=address.revision, files_metadata=True)
+                info = self._hub.HfApi().model_info(
+                    address.repository, revision=address.revision, timeout=_PATIENCE, files_metadata=True
+                )
             self.commit = info.sha
-            self.files = {one.path: one for one in map(_file, info.siblings)}
+            self.files = {one.path: one for one in map(_file, info.siblings) if ".." not in one.path.split("/")}
         except _UnreachableError as error:
             self.offline = True
             self.files = self._kept(error)
 
     def download(self, path: str) -> Path:
         """Return the file *path* in the cache, downloaded and checked if it is not there. ModelError if that fails."""
-        kept = self._hub.try_to_load_from_cache(self.address.repository, path, revision=self.commit)
-        if isinstance(kept, str):  # a commit never changes
-            return Path(kept)
         with self._translated(path):
+            kept = self._hub.try_to_load_from_cache(self.address.repository, path, revision=self.commit)
+            if isinstance(kept, str):  # a commit never changes
+                return Path(kept)
             found = Path(
                 self._hub.hf_hub_download(
                     self.address.repository, path, revision=self.address.revision, local_files_only=self.offline
@@ -130,9 +133,13 @@ class HubRepository:
         except known.HfHubHTTPError as error:
             raise ModelError(f"{where}: {_refusal(error)}") from None
         except Exception as error:  # of the operating system, or of the library for HTTP, which versions differ in
-            why = type(error).__name__
+            why = getattr(error, "strerror", None) or type(error).__name__  # a text could hold an address
             if path is None:
                 raise _UnreachableError(f"the hub cannot be reached ({why})") from None
+            if getattr(error, "filename", None):
+                raise ModelError(
+                    f"{where}: '{path}' cannot be kept in the cache ({why}); set HF_HUB_CACHE to another folder"
+                ) from None
             raise ModelError(f"{where}: the download of '{path}' broke off ({why}); run the command again") from None
 
 

@@ -191,8 +191,19 @@ def test_tensors_of_pytorch_give_tensors_of_pytorch(model: onnx.ModelProto) -> N
     assert isinstance(pytorch_grad_cam.GradCAM(called, ["a"])(x.double(), [0, 1]), np.ndarray)
 
 
+def test_maps_of_torch_cam_are_fused_by_their_maximum() -> None:
+    small, large = np.full((1, 1, 1), 0.4, np.float32), np.array([[[0.1, 0.5]]], np.float32)
+    np.testing.assert_allclose(methods.LayerCAM.fuse_cams([small, large]), [[[0.4, 0.5]]], rtol=1e-6)
+    assert methods.LayerCAM.fuse_cams([small, large], (2, 2)).shape == (1, 2, 2)
+
+
 ERRORS: dict[str, tuple[type[OnnxcamError], Any]] = {
     "gives a layer|'layer4' (`onnxcam inspect`": (LayerError, lambda m: pytorch_grad_cam.GradCAM(m, [object()])),
+    "the model is given as function; give the path of its .onnx file": (
+        ModelError,
+        lambda m: attr.Saliency(lambda x: x),
+    ),
+    "not ()": (MethodError, lambda m: attr.Occlusion(m).attribute(X, ((1, 1),))),
     "is a function, which a file cannot differentiate": (
         TargetError,
         lambda m: pytorch_grad_cam.GradCAM(m)(X, [lambda output: output[0]] * 2),
@@ -231,6 +242,18 @@ ERRORS: dict[str, tuple[type[OnnxcamError], Any]] = {
         lambda m: attr.IntegratedGradients(m).attribute(X, method="gausslegendre"),
     ),
     "the baseline has several values": (MethodError, lambda m: attr.DeepLift(m).attribute(X, X)),
+    "gets 'target' twice": (MethodError, lambda m: attr.Saliency(m).attribute(X, 1, target=1)),
+    "1 additional_forward_args, and the model has 0": (
+        ModelError,
+        lambda m: attr.Saliency(m).attribute(X, additional_forward_args=X),
+    ),
+    "at least 1 sample": (MethodError, lambda m: attr.NoiseTunnel(attr.Saliency(m)).attribute(X, nt_samples=0)),
+    "such as Saliency(model)": (MethodError, lambda m: attr.NoiseTunnel(m).attribute(X)),
+    "does not fit maps of shape": (MethodError, lambda m: attr.LayerAttribution.interpolate(X, (4,))),
+    "there are no maps to fuse": (MethodError, lambda m: methods.CAM.fuse_cams([])),
+    "is no batch of images": (ModelError, lambda m: pytorch_grad_cam.GradCAM(m)(X[:0], [])),
+    "given as str and holds no numbers": (ModelError, lambda m: pytorch_grad_cam.GradCAM(m)("img.jpg")),
+    "given as list and holds no numbers": (ModelError, lambda m: pytorch_grad_cam.GradCAM(m)([[1], [1, 2]])),
     "GradientShap needs baselines": (MethodError, lambda m: attr.GradientShap(m).attribute(X)),
     "explains one input, not 2": (MethodError, lambda m: attr.Saliency(m).attribute((X, X))),
     "covers all channels": (MethodError, lambda m: attr.Occlusion(m).attribute(X, (1, 1))),

@@ -24,6 +24,6 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
         for name, value in {**values, "HF_HUB_OFFLINE": False, "HF_TOKEN_PATH": token}.items():
             monkeypatch.setattr(constants, name, value)
         monkeypatch.delenv("HF_TOKEN", raising=False)
-        download._fetched.cache_clear()
+        download.forget()
         yield served
-        download._fetched.cache_clear()
+        download.forget()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -106,7 +106,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._file(files, path, body)
         etag, size = f'"{hashlib.sha256(files[path]).hexdigest()}"', str(len(files[path]))
         headers = {"X-Repo-Commit": COMMIT, "X-Linked-Etag": etag, "X-Linked-Size": size}
-        return self._send(b"", {**headers, "Location": f"{self.hub.address}/{name}/stored/{path}"}, status=302)
+        return self._send(b"", {**headers, "Location": f"{self.hub.address}/{name}/stored/{quote(path)}"}, status=302)
 
     def _file(self, files: dict[str, bytes], path: str, body: bool) -> None:
         data = files[path]

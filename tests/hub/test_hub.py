@@ -17,7 +17,7 @@ from onnxcam import Explainer
 from onnxcam.errors import ModelError
 from onnxcam.hub import HubAddress, local, name_of, notes_of
 from onnxcam.hub.catalogue import MODELS
-from onnxcam.hub.download import _fetched
+from onnxcam.hub.download import forget
 from tests.command import Ran
 from tests.hub.server import COMMIT, FakeHub
 from tests.networks import classifier
@@ -38,11 +38,6 @@ def with_weights_beside(folder: Path) -> dict[str, bytes]:
     return {**files, **more, "config.json": CONFIG, "preprocessor_config.json": MEANS}
 
 
-def forget() -> None:
-    """Ask the hub again, as the next process does."""
-    _fetched.cache_clear()
-
-
 @pytest.mark.parametrize(
     ("text", "address"),
     [
@@ -53,6 +48,10 @@ def forget() -> None:
         ("hf://org/name:onnx/model.onnx", HubAddress("org/name", "onnx/model.onnx")),
         ("hf://org/name/onnx/model.onnx", HubAddress("org/name", "onnx/model.onnx")),
         ("hf://org/name@refs/pr/1", HubAddress("org/name", None, "refs/pr/1")),
+        ("https://huggingface.co/org/name", HubAddress("org/name")),
+        ("https://huggingface.co/org/name/blob/main/onnx/m.onnx", HubAddress("org/name", "onnx/m.onnx")),
+        ("https:/huggingface.co/org/name/resolve/v1/m.onnx?download=true", HubAddress("org/name", "m.onnx", "v1")),
+        ("https://huggingface.co/org/name/tree/main/onnx", HubAddress("org/name")),
         ("s3://org/name", None),
         ("hf/org/name", None),
     ],
@@ -142,6 +141,21 @@ def test_what_can_be_wrong_is_one_line(hub: FakeHub, tmp_path: Path, monkeypatch
     assert {token for _, _, token in hub.asked} >= {"Bearer hf_good"}
 
 
+def test_names_and_places_of_files(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = (ASSETS / "shapes.onnx").read_bytes()
+    hub.repositories["org/net"] = {"模 型.onnx": data, "../../outside.onnx": data}
+    path = local("HF://org/net")
+    assert path.read_bytes() == data
+    path.resolve().unlink()  # what is gone from the cache is downloaded again
+    forget()
+    assert local("hf://org/net").read_bytes() == data
+    hub.repositories["org/out"] = {"../../outside.onnx": data}
+    wrong(hub, "hf://org/out", "has no .onnx file")
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(importlib.import_module("huggingface_hub.constants"), "HF_HUB_CACHE", str(tmp_path / "file"))
+    wrong(hub, "hf://org/net", "cannot be kept in the cache (Not a directory); set HF_HUB_CACHE to another folder")
+
+
 def test_damaged_and_half_downloads(hub: FakeHub, tmp_path: Path) -> None:
     hub.repositories["org/net"] = with_weights_beside(tmp_path)
     hub.damaged = {"onnx/model.onnx_data"}
@@ -155,6 +169,21 @@ def test_damaged_and_half_downloads(hub: FakeHub, tmp_path: Path) -> None:
     del files["onnx/model.onnx_data"]
     shutil.rmtree(tmp_path / "cache")
     wrong(hub, "hf://org/net", "there is no 'onnx/model.onnx_data' in the repository")
+
+
+def test_the_parts_of_a_decoder_are_joined(hub: FakeHub, onnxcam: Callable[..., Ran], tmp_path: Path) -> None:
+    parts = Path(__file__).parents[2] / "models" / "describer"
+    hub.repositories["org/describer"] = {
+        f"onnx/{one.name}" if one.suffix == ".onnx" else one.name: one.read_bytes() for one in parts.iterdir()
+    } | {"onnx/decoder_model_merged_q4.onnx": b"x"}
+    shutil.copy(ASSETS / "shapes_1.png", tmp_path / "img.png")
+    words = ("img.png", "--target", "text=red", "--json")
+    assert onnxcam("explain", "hf://org/describer", *words, "-o", "a").code == 0
+    assert "decoder_model_merged_q4.onnx" not in hub.names()
+    ours = json.loads((tmp_path / "a" / "manifest.json").read_text())
+    onnxcam("explain", str(parts), *words, "-o", "b")
+    same = json.loads((tmp_path / "b" / "manifest.json").read_text())
+    assert [one["score"] for one in ours] == [one["score"] for one in same]
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

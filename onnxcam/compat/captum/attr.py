@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from onnxcam.compat.arrays import as_array, as_given
+from onnxcam.compat.arrays import as_array, as_batch, as_given
 from onnxcam.compat.callable_model import CallableModel
 from onnxcam.compat.explainers import ExplainersOfMethod, classes_of, layer_names, targets_of
-from onnxcam.errors import MethodError
+from onnxcam.errors import MethodError, ModelError
 from onnxcam.explainer import Explainer
 from onnxcam.graph.io import ModelLike
 from onnxcam.media.resample import resized
@@ -80,7 +80,7 @@ class AttributionOfFile:
         Raises as `onnxcam.Explainer.attribute`; MethodError for arguments that have no counterpart.
         """
         said = self._said(arguments, named)
-        x = as_array(_single(inputs))
+        x = as_batch(_single(inputs))
         settings = self._settings(x, said)
         signed = {"signed": True} if self.method == "gradcam" and not said.get("relu_attributions") else {}
         explainer = self._explainers(self.layer, self._explainers.having(settings), **signed)
@@ -101,6 +101,9 @@ class AttributionOfFile:
         if unknown is not None or len(arguments) > len(self.parameters):
             what = f"no argument {unknown!r}" if unknown else f"{len(self.parameters) + 1} arguments"
             raise MethodError(f"{type(self).__name__} has {what}; it takes inputs, {', '.join(self.parameters)}")
+        twice = next((name for name in self.parameters[: len(arguments)] if name in named), None)
+        if twice is not None:
+            raise MethodError(f"{type(self).__name__} gets {twice!r} twice, by place and by name; give it once")
         for name, value in _FIXED.items():
             if said.get(name, value) != value:
                 raise MethodError(f"{type(self).__name__} has {name}={value!r} only, not {said[name]!r}; leave it out")
@@ -135,12 +138,16 @@ class LayerAttribution:
 
     @staticmethod
     def interpolate(layer_attribution: Any, interpolate_dims: Any, interpolate_mode: str = "nearest") -> Any:
-        """Return maps [N, C, *space] at the size *interpolate_dims*; MethodError for another mode than two.
+        """Return maps [N, C, *space] at the size *interpolate_dims*; MethodError for a size or mode that does not fit.
 
-        They are ``"nearest"``, and ``"bilinear"`` for linear interpolation on every axis.
+        Modes are ``"nearest"``, and ``"bilinear"`` for linear interpolation on every axis.
         """
         maps = as_array(layer_attribution)
         size = (interpolate_dims,) * (maps.ndim - 2) if isinstance(interpolate_dims, int) else tuple(interpolate_dims)
+        if len(size) != maps.ndim - 2:
+            raise MethodError(
+                f"the size {size} does not fit maps of shape {maps.shape}; give a side for each axis of space"
+            )
         if interpolate_mode == "nearest":
             places = [np.arange(new) * old // new for old, new in zip(maps.shape[2:], size, strict=True)]
             return as_given(maps[(..., *np.ix_(*places))], layer_attribution)
@@ -180,17 +187,26 @@ class NoiseTunnel:
         self.attribution_method, self.seed = attribution_method, seed
 
     def attribute(
-        self, inputs: Any, nt_type: str = "smoothgrad", nt_samples: int = 5, stdevs: float = 1.0, **arguments: Any
+        self,
+        inputs: Any,
+        nt_type: str = "smoothgrad",
+        nt_samples: int = 5,
+        nt_samples_batch_size: int | None = None,
+        stdevs: float = 1.0,
+        **arguments: Any,
     ) -> Any:
         """Return the moment *nt_type* over *nt_samples* inputs with normal noise of the deviation *stdevs*.
 
         It is ``"smoothgrad"``, the mean, ``"smoothgrad_sq"``, the mean square, or ``"vargrad"``, the variance.
-        *arguments* are those of the other attribution. MethodError for another moment.
+        *nt_samples_batch_size* is not used: one is made after the other. *arguments* are those of the other
+        attribution. MethodError for another moment.
         """
         moments = {"smoothgrad": _mean, "smoothgrad_sq": _mean_square, "vargrad": _variance}
         if nt_type not in moments:
             raise MethodError(f"no nt_type is called {nt_type!r}; there are {', '.join(moments)}")
-        x, rng = as_array(_single(inputs)), np.random.default_rng(self.seed)
+        if nt_samples < 1 or not hasattr(self.attribution_method, "attribute"):
+            raise MethodError("a NoiseTunnel averages at least 1 sample of an attribution, such as Saliency(model)")
+        x, rng = as_batch(_single(inputs)), np.random.default_rng(self.seed)
         noisy = (x + np.float32(stdevs) * rng.standard_normal(x.shape, np.float32) for _ in range(nt_samples))
         found = np.stack([self.attribution_method.attribute(one, **arguments) for one in noisy])
         return as_given(moments[nt_type](found), _single(inputs))
@@ -224,6 +240,8 @@ def _feeds(explainer: Explainer, x: Any, others: Any) -> dict[str, Any]:
     """Return the inputs of the model by name: *x*, then *others* in the order of the file."""
     extra = () if others is None else others if isinstance(others, tuple) else (others,)
     names = [value.name or "" for value in explainer.network.others]
+    if len(extra) > len(names):
+        raise ModelError(f"there are {len(extra)} additional_forward_args, and the model has {len(names)} other inputs")
     return {explainer.network.image.name or "": x, **dict(zip(names, map(as_array, extra), strict=False))}
 
 
@@ -237,7 +255,7 @@ def _level(baselines: Any) -> float:
 
 def _windows(shape: Sequence[int], window: Any, strides: Any) -> dict[str, float]:
     """Return window and stride as shares of the space of *shape* [C, *space]; MethodError where the axes differ."""
-    window = tuple(window or ())
+    window = () if window is None or any(np.ndim(side) for side in window) else tuple(window)
     steps = (strides,) * len(shape) if isinstance(strides, int) else window if strides is None else tuple(strides)
     if len(window) != len(shape) or len(steps) != len(shape) or window[0] < shape[0]:
         raise MethodError(

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.compat.arrays import as_array
+from onnxcam.compat.arrays import as_batch
 from onnxcam.compat.callable_model import CallableModel
 from onnxcam.compat.explainers import ExplainersOfMethod, layer_names, targets_of
 from onnxcam.errors import MethodError
@@ -67,7 +67,7 @@ class BaseCAM:
         and brighter inputs; *eigen_smooth* takes the principal component, of methods that sum channels. *settings* are
         those of the method, such as ``alpha=0.6`` of FinerCAM. Raises as `onnxcam.Explainer.attribute`.
         """
-        x = as_array(input_tensor)
+        x = as_batch(input_tensor)
         wishes = targets_of(targets, len(x))
         how = self._options(eigen_smooth, settings)
         if not aug_smooth:
@@ -152,5 +152,5 @@ class GuidedBackpropReLUModel:
 
     def __call__(self, input_img: Any, target_category: Any = None) -> NDArray[np.float32]:
         """Return the map of the first image, float32 [H, W, C], signed; None is the model's top class."""
-        x = as_array(input_img)[:1]
+        x = as_batch(input_img)[:1]
         return np.moveaxis(self._explainers().attribute(x, targets_of(target_category, 1))[0], 0, -1)

@@ -19,10 +19,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from onnxcam.compat.arrays import as_array, as_given
+from onnxcam.compat.arrays import as_array, as_batch, as_given
 from onnxcam.compat.callable_model import CallableModel
 from onnxcam.compat.explainers import ExplainersOfMethod, classes_of, layer_names, targets_of
 from onnxcam.errors import MethodError, TargetError
+from onnxcam.media.resample import resized
 
 NAMES = {
     "CAM": "cam",
@@ -90,7 +91,7 @@ class CAMExtractor:
             raise TargetError("the model was not called yet; call model(x) before the extractor")
         if (class_idx is None) == (targets is None):
             raise TargetError("an extractor needs what to explain; give either class_idx or targets")
-        given, x = self.model.last, as_array(self.model.last)
+        given, x = self.model.last, as_batch(self.model.last)
         wishes = targets_of(class_idx if targets is None else targets, len(x))
         maps = [self._map(layer, x, wishes) for layer in self.target_names]
         return [as_given(_scaled(one) if normalized else one, given) for one in maps]
@@ -101,6 +102,19 @@ class CAMExtractor:
             settings["noise"] /= float(np.ptp(x)) or 1.0
         found = self._explainers(layer, settings).attribute(x, targets)
         return found if self.method == "cam" else np.maximum(found, 0)
+
+    @staticmethod
+    def fuse_cams(cams: list[Any], target_shape: Sequence[int] | None = None) -> Any:
+        """Return the largest of several maps [N, h, w] at each position, at the size of the largest map, or given.
+
+        MethodError where there are none.
+        """
+        if not cams:
+            raise MethodError("there are no maps to fuse; give the list that an extractor returns")
+        maps = [as_array(one) for one in cams]
+        size = target_shape or tuple(map(max, zip(*(one.shape[1:] for one in maps), strict=True)))
+        large = [np.stack([resized(one, size) for one in each]) for each in maps]
+        return as_given(np.max(large, axis=0), cams[0])
 
     def remove_hooks(self) -> None:
         """Do nothing: there are no hooks."""
