@@ -69,6 +69,8 @@ class _MethodEntry:
     """The map of a share of the score is that share of the map, so that the maps of the parts of a score add up."""
     needs_words: bool = False
     """The method applies to vision-language decoders only: it explains words."""
+    at_pixels: bool = False
+    """The cells of the map are those of the image's tensor itself, though it has the sign and the form of a layer's."""
     extra: str | None = None
     """The extra of onnxcam that installs the libraries that the method needs."""
 
@@ -182,6 +184,7 @@ def method(
     needs_attention: bool = False,
     additive: bool = False,
     needs_words: bool = False,
+    at_pixels: bool = False,
     weights: Emit | None = None,
 ) -> Callable[[Emit], Emit]:
     """Enter the function below, which emits the map, into the registry as method *id*; see `GraphMethod`."""
@@ -201,6 +204,7 @@ def method(
             needs_attention=needs_attention,
             additive=additive,
             needs_words=needs_words,
+            at_pixels=at_pixels,
             weights=weights,
         )
         return function
