@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.decoder_export import Cached, write_parts
 from models.family import FOLDER, HELD_OUT, SIZE, TRAINING
 from models.tasks.captioner import LONGEST, WIDTH, WORDS
 from models.tasks.captioner import TASK as CAPTIONER
@@ -59,27 +59,6 @@ class Encoder(nn.Module):
     def forward(self, pixel_values: Tensor) -> Tensor:
         """RGB in [0, 1] to embeddings of the image."""
         return self.projector(self.look(pixel_values))
-
-
-class Cached(nn.Module):
-    """The decoder as it is exported: with its cache as inputs and outputs."""
-
-    def __init__(self, model: nn.Module, head: nn.Module) -> None:
-        super().__init__()
-        self.model, self.head = model, head
-
-    def forward(self, embeds: Tensor, mask: Tensor, positions: Tensor, *past: Tensor) -> tuple[Tensor, ...]:
-        """Return logits and the new cache."""
-        from transformers.cache_utils import DynamicCache
-
-        cache = DynamicCache()
-        for layer in range(len(past) // 2):
-            cache.update(past[2 * layer], past[2 * layer + 1], layer)
-        found = self.model(
-            inputs_embeds=embeds, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-        )
-        states = [x for layer in found.past_key_values.layers for x in (layer.keys, layer.values)]
-        return self.head(found.last_hidden_state), *states
 
 
 def decoder() -> Any:
@@ -135,28 +114,7 @@ def train(steps: int) -> tuple[Encoder, Any]:
 def write(encoder: Encoder, net: Any, folder: Path) -> None:
     """Write the three files, the tokenizer and the settings."""
     folder.mkdir(exist_ok=True)
-    cache = [f"{layer}.{kind}" for layer in range(LAYERS) for kind in ("key", "value")]
-    past, present = [f"past_key_values.{x}" for x in cache], [f"present.{x}" for x in cache]
-    axes: dict[str, dict[int, str]] = {"pixel_values": {0: "batch"}, "image_features": {0: "batch"}}
-    axes |= {x: {0: "batch", 1: "length"} for x in ("input_ids", "inputs_embeds", "position_ids", "logits")}
-    axes |= {x: {0: "batch", 2: "past"} for x in past} | {x: {0: "batch", 2: "total"} for x in present}
-    axes["attention_mask"] = {0: "batch", 1: "total"}
-
-    def export(module: nn.Module, arguments: tuple[Any, ...], name: str, inputs: list[str], outputs: list[str]) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                module, arguments, str(folder / f"{name}.onnx"), input_names=inputs, output_names=outputs, dynamo=False,
-                dynamic_axes={x: axes[x] for x in [*inputs, *outputs]}, opset_version=18,
-            )  # fmt: skip
-
-    words = torch.ones(1, 5, dtype=torch.long)
-    states = [torch.rand(1, GROUPS, 4, WIDTH // HEADS) for _ in past]
-    embeds = torch.rand(1, 5, WIDTH), torch.ones(1, 9, dtype=torch.long), torch.arange(4, 9)[None], *states
-    export(encoder, (torch.rand(1, 3, SIZE, SIZE),), "vision_encoder", ["pixel_values"], ["image_features"])
-    export(net.get_input_embeddings(), (words,), "embed_tokens", ["input_ids"], ["inputs_embeds"])
-    names = ["inputs_embeds", "attention_mask", "position_ids", *past]
-    export(Cached(net.model, net.lm_head), embeds, "decoder_model_merged", names, ["logits", *present])
+    write_parts(folder, encoder, {"pixel_values": torch.rand(1, 3, SIZE, SIZE)}, Cached(net.model, net.lm_head))
     _settings(folder)
 
 

@@ -264,8 +264,9 @@ class Runner:
 
     def _check_words(self) -> None:
         """Raise MethodError for methods whose map would have no place in what a joined decoder sees of the image."""
-        asked = Prompting.of(self.network.names.metadata)
-        if asked is not None and asked.has_tiles and (self.method.uses_layer or self.method.needs_words):
+        asked, own = Prompting.of(self.network.names.metadata), self.method
+        of_cells = own.uses_layer or (own.in_graph and own.at_layer and not own.at_pixels)
+        if asked is not None and asked.has_tiles and of_cells:
             raise MethodError(
                 f"{self.method.id} has no place in an image that the encoder sees in tiles; use --method attnlrp, or "
                 "leave out --tiles (tiles=)"

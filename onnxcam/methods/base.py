@@ -81,6 +81,8 @@ class _MethodEntry:
     """When a map is blank, and what to try then: `onnxcam inspect` and the warning of a blank map say so."""
     needs_words: bool = False
     """The method applies to vision-language decoders only: it explains words."""
+    at_pixels: bool = False
+    """The cells of the map are those of the image's tensor itself, though it has the sign and the form of a layer's."""
     extra: str | None = None
     """The extra of onnxcam that installs the libraries that the method needs."""
 
@@ -194,6 +196,7 @@ def method(
     additive: bool = False,
     sums_channels: bool = False,
     needs_words: bool = False,
+    at_pixels: bool = False,
     weights: Emit | None = None,
 ) -> Callable[[Emit], Emit]:
     """Enter the function below, which emits the map, into the registry as method *id*; see `GraphMethod`."""
@@ -216,6 +219,7 @@ def method(
             additive=additive,
             sums_channels=sums_channels,
             needs_words=needs_words,
+            at_pixels=at_pixels,
             weights=weights,
         )
         return function

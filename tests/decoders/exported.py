@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,8 @@ def llava(folder: Path) -> ExportedDecoder:
     import torch
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
+    from models.decoder_export import Cached, write_parts
+
     torch.manual_seed(0)
     encoder = CLIPVisionConfig(
         hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8
@@ -75,48 +77,19 @@ def llava(folder: Path) -> ExportedDecoder:
     for weight in network.parameters():  # random weights of usual size say nearly nothing of the image
         weight.data *= 3 if weight.ndim > 1 else 1
     write_tokenizer(folder)
-    write_parts(folder, network, _encoder(network), {"pixel_values": torch.rand(1, 3, 32, 32)})
+
+    def look(pixels: Any) -> Any:
+        found = network.get_image_features(pixels)
+        found = getattr(found, "pooler_output", found)
+        return found[0] if isinstance(found, list | tuple) else found
+
+    decoder = Cached(network.model.language_model, network.lm_head)
+    write_parts(folder, as_module(network, look), {"pixel_values": torch.rand(1, 3, 32, 32)}, decoder)
     return ExportedDecoder(folder, network)
 
 
-def write_parts(folder: Path, network: Any, encoder: Any, looks: dict[str, Any], axes: int = 2) -> None:
-    """Export *encoder*, which takes *looks*, the table of embeddings and the decoder of *network*, as transformers.js.
-
-    *axes* is the rank of the positions: 3 where the image has rows and columns.
-    """
-    import torch
-
-    from models.train_describer import Cached
-
-    cache = [f"{layer}.{kind}" for layer in range(LAYERS) for kind in ("key", "value")]
-    past, present = [f"past_key_values.{x}" for x in cache], [f"present.{x}" for x in cache]
-    open_axes = {x: {0: "batch", 1: "length"} for x in ("input_ids", "inputs_embeds", "position_ids", "logits")}
-    open_axes |= {"position_ids": {axes - 2: "batch", axes - 1: "length"}, "attention_mask": {0: "batch", 1: "total"}}
-    open_axes |= {x: {0: "batch", 1: "images"} if "pixel_attention_mask" in looks else {0: "batch"} for x in looks}
-    open_axes |= {x: {0: "batch", 2: "past"} for x in past} | {x: {0: "batch", 2: "total"} for x in present}
-
-    def export(module: Any, arguments: tuple[Any, ...], name: str, inputs: list[str], outputs: list[str]) -> None:
-        axes = {x: open_axes[x] for x in [*inputs, *outputs] if x in open_axes}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                module, arguments, str(folder / f"{name}.onnx"), input_names=inputs, output_names=outputs,
-                dynamic_axes=axes, dynamo=False,
-            )  # fmt: skip
-
-    tokens = torch.ones(1, 5, dtype=torch.long)
-    states = [torch.rand(1, GROUPS, 4, WIDTH // HEADS) for _ in past]
-    export(encoder, tuple(looks.values()), "vision_encoder", list(looks), ["image_features"])
-    export(network.get_input_embeddings(), (tokens,), "embed_tokens", ["input_ids"], ["inputs_embeds"])
-    places = torch.arange(4, 9)[None] if axes == 2 else torch.arange(4, 9).expand(3, 1, 5).clone()
-    inputs = torch.rand(1, 5, WIDTH), torch.ones(1, 9, dtype=torch.long), places, *states
-    names = ["inputs_embeds", "attention_mask", "position_ids", *past]
-    model = network.model
-    decoder = Cached(getattr(model, "language_model", None) or model.text_model, network.lm_head)
-    export(decoder, inputs, "decoder_model_merged", names, ["logits", *present])
-
-
-def _encoder(network: Any) -> Any:
+def as_module(network: Any, look: Callable[..., Any]) -> Any:
+    """Return a part of *network* as a module: *look* of its inputs."""
     import torch
 
     class Encoder(torch.nn.Module):
@@ -124,9 +97,7 @@ def _encoder(network: Any) -> Any:
             super().__init__()
             self.network = network
 
-        def forward(self, pixels: Any) -> Any:
-            found = self.network.get_image_features(pixels)
-            found = getattr(found, "pooler_output", found)
-            return found[0] if isinstance(found, list | tuple) else found
+        def forward(self, *inputs: Any) -> Any:
+            return look(*inputs)
 
     return Encoder().eval()

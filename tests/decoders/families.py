@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from tests.decoders.exported import GROUPS, HEADS, LAYERS, TOKENS, WIDTH, ExportedDecoder, write_parts, write_tokenizer
+from tests.decoders.exported import GROUPS, HEADS, LAYERS, TOKENS, WIDTH, ExportedDecoder, as_module, write_tokenizer
 
 _WORDS = {
     "hidden_size": WIDTH, "intermediate_size": 96, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS,
@@ -41,7 +41,7 @@ def smolvlm(folder: Path) -> ExportedDecoder:
 
     with patch.object(torch, "full", lambda size, fill_value, **to: torch.zeros(size, dtype=torch.long)):  # not float
         looks = dict(zip(("pixel_values", "pixel_attention_mask"), sets, strict=True))
-        write_parts(folder, network, as_module(network, look), looks)
+        _write_three(folder, network, look, looks)
     return ExportedDecoder(folder, network)
 
 
@@ -77,7 +77,7 @@ def qwen(folder: Path, kind: str = "qwen2_vl") -> ExportedDecoder:
         return (found.pooler_output[0], deep[0][0]) if deep else found.pooler_output[0]
 
     looks = {"pixel_values": torch.rand(96, 96), "image_grid_thw": torch.tensor([[1, 8, 12]])}
-    write_parts(folder, network, as_module(network, look), looks, axes=3)
+    _write_three(folder, network, look, looks, axes=3)
     if kind == "qwen3_vl":
         _write_deep(folder, network, as_module(network, look), looks)
     return ExportedDecoder(folder, network)
@@ -118,7 +118,7 @@ def internvl(folder: Path) -> ExportedDecoder:
     def look(pixels: Any) -> Any:
         return network.model.get_image_features(pixels).pooler_output
 
-    write_parts(folder, network, as_module(network, look), {"pixel_values": torch.rand(2, 3, 32, 32)})
+    _write_three(folder, network, look, {"pixel_values": torch.rand(2, 3, 32, 32)})
     return ExportedDecoder(folder, network)
 
 
@@ -139,19 +139,11 @@ def _settings(folder: Path, kind: str, processor: dict[str, Any]) -> None:
     path.write_text(json.dumps(own | processor))
 
 
-def as_module(network: Any, look: Callable[..., Any]) -> Any:
-    """Return the encoder of *network* as a module: *look* of its inputs."""
-    import torch
+def _write_three(folder: Path, network: Any, look: Callable[..., Any], looks: dict[str, Any], axes: int = 2) -> None:
+    from models.decoder_export import Cached, write_parts
 
-    class Encoder(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, *inputs: Any) -> Any:
-            return look(*inputs)
-
-    return Encoder().eval()
+    model = getattr(network.model, "language_model", None) or network.model.text_model
+    write_parts(folder, as_module(network, look), looks, Cached(model, network.lm_head), axes)
 
 
 def captioner(folder: Path) -> ExportedDecoder:

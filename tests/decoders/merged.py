@@ -10,8 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper as make
 
-from tests.decoders.exported import HEADS, LAYERS, TOKENS, WIDTH
-from tests.decoders.families import as_module
+from tests.decoders.exported import HEADS, LAYERS, TOKENS, WIDTH, as_module
 
 _KINDS = [f"{n}.{end}.{kind}" for n in range(LAYERS) for end in ("decoder", "encoder") for kind in ("key", "value")]
 PAST, PRESENT = [f"past_key_values.{x}" for x in _KINDS], [f"present.{x}" for x in _KINDS]
