@@ -95,6 +95,11 @@ class Dataset:
                 f"evaluate measures the maps of classifiers; this is {network.network.task.name}, whose maps "
                 "`onnxcam explain` makes"
             )
+        if network.network.layout is None or len(network.network.layout.space) != 2:
+            raise MetricError(
+                "evaluate measures maps of images: its metrics cover pixels, and this network takes signals or "
+                "volumes; `onnxcam explain` makes their maps, and `onnxcam validate` compares those of signals"
+            )
         self.classes = network.class_count
         self.images = images = tuple(dict.fromkeys(images))
         if not images:
