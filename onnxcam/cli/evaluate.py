@@ -38,7 +38,8 @@ def command(
         typer.Option(
             "--target",
             "-t",
-            help="Class to explain: an index, a label or top. Default: the classes named in --truth, otherwise top.",
+            help="Class to explain: an index, a label or top; of an embedding like=FILE or like='a dog'. Default: the "
+            "classes named in --truth, otherwise top.",
             show_default=False,
         ),
     ] = None,
@@ -58,6 +59,8 @@ def command(
     labels: options.LabelsOption = None,
     provider: options.ProviderOption = "auto",
     frames: options.FramesOption = None,
+    text_model: options.TextModelOption = None,
+    tokenizer: options.TokenizerOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images, or perturbed copies of one image, per pass.")] = 16,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print evaluation.json.")] = False,
@@ -93,6 +96,8 @@ def command(
         "seed": seed,
         "strict": strict,
         "frames": frames,
+        "text_model": text_model,
+        "tokenizer": tokenizer,
         "progress": show.measuring,
     }
     if shard is not None:

@@ -62,19 +62,9 @@ def command(
     letters: options.LettersOption = None,
     text_model: options.TextModelOption = None,
     tokenizer: options.TokenizerOption = None,
-    rate: Annotated[
-        float | None,
-        typer.Option(help="Of a network of signals: the samples in a second that it takes.", show_default=False),
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            help="Where the part of a longer signal begins: a sample, or seconds such as 2.5s.", show_default=False
-        ),
-    ] = None,
-    resample: Annotated[
-        bool, typer.Option("--resample", help="Change signals of another rate to the network's.")
-    ] = False,
+    rate: options.RateOption = None,
+    start: options.StartOption = None,
+    resample: options.ResampleOption = False,
     window: options.WindowOption = None,
     overlap: options.OverlapOption = None,
     part: parts.PartsOption = None,

@@ -144,6 +144,17 @@ BoxesOutputOption = Annotated[
         show_default=False,
     ),
 ]
+RateOption = Annotated[
+    float | None,
+    typer.Option(help="Of a network of signals: the samples in a second that it takes.", show_default=False),
+]
+StartOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the part of a longer signal begins: a sample, or seconds such as 2.5s.", show_default=False
+    ),
+]
+ResampleOption = Annotated[bool, typer.Option("--resample", help="Change signals of another rate to the network's.")]
 WindowOption = Annotated[
     str | None,
     typer.Option(

@@ -58,6 +58,9 @@ def command(
         Path | None, _own("--candidate-text-model", help="Text tower of the candidate. Default: --text-model.")
     ] = None,
     tokenizer: options.TokenizerOption = None,
+    rate: options.RateOption = None,
+    start: options.StartOption = None,
+    resample: options.ResampleOption = False,
     prompt: parts.PromptOption = None,
     image_token: parts.ImageTokenOption = None,
     runner: Annotated[
@@ -129,6 +132,9 @@ def command(
         "objects": objects,
         "maps": maps,
         "tokenizer": tokenizer,
+        "rate": rate,
+        "start": start,
+        "resample": resample,
         "prompt": prompt,
         "image_token": image_token,
     }

@@ -108,9 +108,9 @@ def try_inputs(task: ModelPair, images: Sequence[str], requirements: Sequence[Re
     tried = [one for one in requirements if not one.total]
     if task.reference.black_box:  # other preprocessings are tried on the predictions alone: maps take too long
         tried = [one for one in tried if one.metric not in MAP_METRICS]
-    if images and any(is_record(seen.network, images[0]) for _, seen in task.sides):
+    if not images or any(is_record(seen.network, images[0]) for _, seen in task.sides):
         return InputTrials(tried, None, "", (), lambda: "")
-    differing = difference(task.reference, task.candidate, pictures.read(images[0])) if images else None
+    differing = difference(task.reference, task.candidate, pictures.read(images[0]))
     guess = preset_of(task.reference) if differing is None and is_open(task.reference, task.candidate) else ""
     others = _others(task, images, tried) if guess else ()
     return InputTrials(tried, differing, guess, others, partial(_advice, task, images, tried))

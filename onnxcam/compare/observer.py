@@ -37,6 +37,7 @@ from onnxcam.methods import ProcedureMethod, find_method, read_settings
 from onnxcam.methods.base import AUTO
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.inputs import InputValue
+from onnxcam.model.signals import SignalChoice
 from onnxcam.preprocess import Preprocess, Spec, stack
 from onnxcam.preprocess.input_evidence import InputEvidence
 from onnxcam.progress import quiet
@@ -81,6 +82,7 @@ class Observer:
         tokenizer: Its tokenizer, or that of a decoder.
         prompt: What a vision-language decoder is asked, as for `onnxcam.decoders.load.join`; *model* is the folder of
             its parts.
+        rate: Of a model of signals, as for `onnxcam.Explainer`; likewise *start* and *resample*.
         image_token: Token of a decoder that stands for a part of the image.
         task: What the outputs are read as.
 
@@ -109,6 +111,9 @@ class Observer:
     tokenizer: str | os.PathLike[str] | None = None
     prompt: str | None = None
     image_token: str | None = None
+    rate: float | None = None
+    start: int | str | None = None
+    resample: bool = False
     task: Task = field(init=False)
 
     def __post_init__(self) -> None:
@@ -134,6 +139,7 @@ class Observer:
             given=self.inputs,
             text_model=self.text_model,
             tokenizer=None if is_folder else self.tokenizer,
+            signals=SignalChoice(self.rate, self.start, self.resample),
         )
         subject, layout = self.network.open(), self.network.layout
         if layout is None or len(layout.space) > 2:

@@ -24,6 +24,7 @@ from onnxcam.media import image as pictures
 from onnxcam.media.video import frames_of
 from onnxcam.metrics.evaluation_run import require_scipy
 from onnxcam.metrics.truth import Truth
+from onnxcam.model.signals import SignalChoice
 from onnxcam.numbers import largest_setting, parse_int
 from onnxcam.paths import PathLike
 from onnxcam.pipeline import default_jobs
@@ -149,6 +150,8 @@ class ValidationRun:
                 f"{side} {name}": getattr(of, name) for name in ("sha256", "method", "layer", "preprocess", "provider")
             }
             found[f"{side} settings"] = {name: str(value) for name, value in seen.settings.items()}
+            if seen.network.signals != SignalChoice():
+                found[f"{side} signals"] = str(seen.network.signals)
             if seen.network.text_tower is not None:
                 found[f"{side} text tower"] = seen.network.text_tower.digest
         if files := hashes(named_by(self.task.target, self.scope.labels)):

@@ -19,6 +19,7 @@ from onnxcam.explainer.explainer import Explainer
 from onnxcam.media import heatmap
 from onnxcam.methods.base import docstring_summary
 from onnxcam.metrics.truth import Region
+from onnxcam.targets import parse
 
 __all__ = [
     "METRICS",
@@ -26,6 +27,7 @@ __all__ = [
     "Ask",
     "Case",
     "ClassPredictor",
+    "CosinePredictor",
     "Curve",
     "Measure",
     "Metric",
@@ -62,13 +64,18 @@ class ClassPredictor:
     dtype: np.dtype
     batch_size: int = 16
 
+    @property
+    def asked(self) -> int | None:
+        """What the explainer is asked for."""
+        return self.target
+
     def probabilities(self, samples: Iterable[Array]) -> Array:
         """Return the probability of the class for each sample, float64 [M]."""
         return _joined(self.explainer.probabilities(batch, self.target) for batch in self._batches(samples))
 
     def scores(self, samples: Iterable[Array]) -> Array:
         """Return the score of the class before softmax or sigmoid for each sample, float64 [M]."""
-        return _joined(self.explainer.scores(batch, self.target) for batch in self._batches(samples))
+        return _joined(self.explainer.scores(batch, self.asked) for batch in self._batches(samples))
 
     def answers(self, samples: Iterable[Array]) -> tuple[Array, Array]:
         """Return the probability of the class for each sample, and whether it is the top class, both [M]."""
@@ -89,6 +96,30 @@ class ClassPredictor:
             if np.issubdtype(self.dtype, np.integer):
                 tensor = np.clip(np.rint(tensor), np.iinfo(self.dtype).min, np.iinfo(self.dtype).max)
             yield np.ascontiguousarray(tensor.astype(self.dtype))
+
+
+@dataclass(frozen=True)
+class CosinePredictor(ClassPredictor):
+    """Cosines of embeddings with the default target of the explainer, a text, image or vector; *target* is 0.
+
+    In place of a probability stands the cosine in the range from 0 to 1: (1 + cos) / 2, and (2 + cos − cos') / 4 of a
+    difference. There is no top class.
+    """
+
+    @property
+    def asked(self) -> None:
+        """The default target."""
+        return
+
+    def probabilities(self, samples: Iterable[Array]) -> Array:
+        """Return the cosine of each sample in the range from 0 to 1, float64 [M]."""
+        most = 1 if getattr(parse(self.explainer.target), "unlike", None) is None else 2
+        return (most + self.scores(samples)) / (2 * most)
+
+    def answers(self, samples: Iterable[Array]) -> tuple[Array, Array]:
+        """Return `probabilities`, and NaN in place of whether it is the top class, both [M]."""
+        found = self.probabilities(samples)
+        return found, np.full(len(found), np.nan)
 
 
 @dataclass(frozen=True)

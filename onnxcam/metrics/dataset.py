@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from onnxcam.errors import GradientError, ImageError, MetricError, TruthError
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.media import image as pictures
-from onnxcam.metrics.base import Array, Case, ClassPredictor
+from onnxcam.metrics.base import Array, Case, ClassPredictor, CosinePredictor
 from onnxcam.metrics.map_sources import MapSource
 from onnxcam.metrics.truth import Region, Truth
 from onnxcam.paths import PathLike
 from onnxcam.shards import Shard, picture_ids
-from onnxcam.targets import Target
+from onnxcam.targets import Target, parse
+from onnxcam.targets.embedding import Embedding
+from onnxcam.targets.kinds import Like
 from onnxcam.targets.notation import Label
 
 __all__ = ["Dataset", "Item", "LoadedItem", "none_measured"]
@@ -90,12 +92,23 @@ class Dataset:
     ) -> None:
         self.network, self.truth, self.target = network, truth, target
         self.batch_size, self.seed = batch_size, seed
-        if network.class_count is None:
-            raise MetricError(
-                f"evaluate measures the maps of classifiers; this is {network.network.task.name}, whose maps "
-                "`onnxcam explain` makes"
+        self.compares = isinstance(network.network.task, Embedding) and isinstance(parse(target), Like)
+        if network.class_count is None and not self.compares:
+            what = network.network.task.name
+            other = (
+                "name what images are compared with, --target 'like=FILE' or 'like=\"a dog\"'"
+                if isinstance(network.network.task, Embedding)
+                else "`onnxcam explain` makes its maps"
             )
-        self.classes = network.class_count
+            raise MetricError(f"evaluate measures the maps of classifiers; this is {what}: {other}")
+        if self.compares:
+            network.network.resolve(target, network.network.probe_look())  # wrong for one image, wrong for all
+        if network.network.layout is None or len(network.network.layout.space) != 2:
+            raise MetricError(
+                "evaluate measures maps of images: its metrics cover pixels, and this network takes signals or "
+                "volumes; `onnxcam explain` makes their maps, and `onnxcam validate` compares those of signals"
+            )
+        self.classes = network.class_count or 0
         self.images = images = tuple(dict.fromkeys(images))
         if not images:
             raise ImageError("no image to evaluate on; name some")
@@ -136,6 +149,8 @@ class Dataset:
         labels = self._labels(image, picture.shape[:2])
         if self.truth is not None and self.truth.locates and not labels:
             raise _NothingThereError(f"{os.fspath(image)}: the truth has no box and no mask in this image")
+        if self.compares:
+            return {0: self._unnamed(image, labels)}
         named: dict[int, tuple[Label | None, ...]] = {}
         for label in (label for label in labels if label is not None):
             index = self._index(label)
@@ -150,6 +165,15 @@ class Dataset:
                 f"{there}; leave the image or the target out"
             )
         return {index: named.get(index, (None,))}
+
+    def _unnamed(self, image: PathLike, labels: Collection[Label | None]) -> tuple[None]:
+        """Return the key of regions without a class; TruthError where the truth has classes."""
+        if any(label is not None for label in labels):
+            raise TruthError(
+                f"{os.fspath(image)}: the truth names classes, and {self.target!r} is none; give masks or boxes "
+                "without classes of what it means"
+            )
+        return (None,)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -169,6 +193,8 @@ class Dataset:
         return self.truth.index(label, self.classes, self.network.class_names)
 
     def _name(self, index: int) -> str | None:
+        if self.compares:
+            return str(self.target)
         return self.network.class_names[index] if self.network.class_names else None
 
     @cached_property
@@ -229,7 +255,9 @@ class Dataset:
             sensitivity=source.sensitivity,
             shown=source.shown(raw, frame, (height, width), x.shape[1:]),
             unit=self.unit,
-            network=ClassPredictor(self.network, one.item.target, self.channel, one.tensor.dtype, self.batch_size),
+            network=(CosinePredictor if self.compares else ClassPredictor)(
+                self.network, one.item.target, self.channel, one.tensor.dtype, self.batch_size
+            ),
             maker=source.maps,
             truth=self._region(one),
             seed=int(np.random.SeedSequence([self.seed, one.item.number, one.item.ordinal]).generate_state(1)[0]),

@@ -33,6 +33,8 @@ def evaluate(
     preprocess: Spec | None = None,
     labels: PathLike | Sequence[str] | None = None,
     provider: str = "auto",
+    text_model: PathLike | None = None,
+    tokenizer: PathLike | None = None,
     batch_size: int = 16,
     seed: int = 0,
     strict: bool = False,
@@ -49,8 +51,10 @@ def evaluate(
             (docs/evaluate.md).
         truth: Ground truth, see `Truth`.
         target: Class to explain. None: every class that the ground truth names in an image, otherwise the top class.
+            Of an embedding a comparison, ``like="a dog"`` (docs/evaluate.md).
         baselines: Also measure a random map and a centre prior.
         settings: ``{"ID.name": value}``, such as ``{"rise.samples": 500, "deletion.steps": 50}``.
+        text_model: As for `onnxcam.Explainer`, likewise *tokenizer*.
         batch_size: Images, or perturbed copies of one image, per pass.
         seed: Random seed.
         strict: Raise on an image that cannot be read; otherwise leave it out and name it in the result.
@@ -77,6 +81,8 @@ def evaluate(
         preprocess=preprocess,
         labels=labels,
         provider=provider,
+        text_model=text_model,
+        tokenizer=tokenizer,
         batch_size=batch_size,
         seed=seed,
         strict=strict,

@@ -10,6 +10,7 @@ from typing import Any
 
 from onnxcam.errors import MetricError
 from onnxcam.explainer.explainer import Explainer
+from onnxcam.explainer.named_files import hashes, named_by
 from onnxcam.graph.io import ModelLike, load
 from onnxcam.graph.model_files import model_hash
 from onnxcam.hub import name_of
@@ -71,6 +72,8 @@ class EvaluationRun:
         preprocess: Spec | None = None,
         labels: PathLike | Sequence[str] | None = None,
         provider: str = "auto",
+        text_model: PathLike | None = None,
+        tokenizer: PathLike | None = None,
         batch_size: int = 16,
         seed: int = 0,
         strict: bool = False,
@@ -89,6 +92,7 @@ class EvaluationRun:
             )
         own = sort_settings(settings or {}, ids, chosen)
         options: dict[str, Any] = {"provider": provider, "preprocess": preprocess, "labels": labels}
+        options |= {"text_model": text_model, "tokenizer": tokenizer}
         network = Explainer(model, GRADIENT_FREE, target=target, **options)
         names, told = frames_of([os.fspath(image) for image in images], frames)
         dataset = Dataset(network, known, target, tuple(names), batch_size, seed, strict, shard)
@@ -105,7 +109,10 @@ class EvaluationRun:
             warnings=[*told, *network.warnings, *dataset.notes],
             unreadable=dataset.unreadable,
         )
+        if checks and dataset.compares:
+            raise MetricError(f"{checks[0].id} is for classifiers; leave it out for {dataset.target!r}")
         require(checks, model, dataset.classes)
+        options |= {"target": target} if dataset.compares else {}
         run = cls(
             dataset,
             ids,
@@ -161,7 +168,10 @@ class EvaluationRun:
     def identity(self) -> dict[str, Any]:
         """Return the identity of the run: a journal resumes only if it is the same."""
         model, network, empty = self._options["model"], self.dataset.network, self.empty
+        tower = network.network.text_tower
         return {
+            **({} if tower is None else {"text tower": tower.digest}),
+            **({"files": files} if (files := hashes(named_by(self.dataset.target, network.class_names))) else {}),
             "model sha256": model_hash(model, load(model)),
             "provider": str(self._options["provider"]),
             "layer": str(self._options["layer"]),

@@ -78,11 +78,14 @@ class MapSource:
 
 
 def of_method(explainer: Explainer, channel: int) -> MapSource:
-    """Return *explainer* as a source of maps; *channel* is the channel axis of its input, without the batch axis."""
+    """Return *explainer* as a source of maps; *channel* is the channel axis of its input, without the batch axis.
+
+    One that is no classifier explains its default target.
+    """
     at_layer = find_method(explainer.method).at_layer
 
     def maps(x: Array, targets: Array) -> Array:
-        return explainer.attribute(x, targets.tolist())
+        return explainer.attribute(x, targets.tolist() if explainer.class_count is not None else None)
 
     return MapSource(explainer.method, maps, None if at_layer else channel, explainer)
 

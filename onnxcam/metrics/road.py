@@ -81,7 +81,8 @@ def _removed(x: Array, places: Array, noise: Array, answers: Answers, steps: int
             yield noisy_linear_imputation(x, missing.reshape(x.shape[1:]), noise, rng)
 
     probability, accuracy = answers(versions())
-    return Curve(shares, float(probability.mean()), probability, accuracy)
+    known = accuracy if np.isfinite(accuracy).all() else None
+    return Curve(shares, float(probability.mean()), probability, known)
 
 
 def noisy_linear_imputation(x: Array, missing: Array, noise: Array, rng: np.random.Generator) -> Array:

@@ -13,8 +13,11 @@ from onnxcam.compare.observer import Observer
 from onnxcam.compare.report.panel import panel
 from onnxcam.compare.tflite import TFLiteObserver
 from onnxcam.compare.validate import validate
-from onnxcam.errors import MetricError
+from onnxcam.errors import ImageError, MetricError, PreprocessError
 from onnxcam.explainer.explainer import Explainer
+from onnxcam.media import image
+from onnxcam.metrics import evaluate
+from tests.compare.tasks.twins import MODELS
 from tests.explainer.test_signals import network, step
 
 pytest.importorskip("torch", reason="PyTorch is not installed")
@@ -109,3 +112,24 @@ def test_an_int8_tflite_network_of_signals(tmp_path: Path) -> None:
     assert outcome.maps[0].map is not None
     assert outcome.maps[0].map.shape == (1, 40)
     assert observer.info.preprocess == "raw"
+
+
+def test_records_of_another_rate_and_images(tmp_path: Path) -> None:
+    wavfile = pytest.importorskip("scipy.io.wavfile", reason="the extra onnxcam[signals] is not installed")
+    wave = np.random.default_rng(0).standard_normal(900).astype(np.float32)
+    wavfile.write(tmp_path / "a.wav", 100, wave)
+    net = MODELS / "signals.onnx"
+    told = {"require": "top1>=1"}
+    with pytest.raises(
+        ImageError, match=r"could be read; the first: .*a.wav: is sampled at 100 Hz, and the model takes"
+    ):
+        validate(net, net, tmp_path / "a.wav", **told)  # type: ignore[arg-type]
+    found = validate(net, net, tmp_path / "a.wav", resample=True, start="0.5s", **told)  # type: ignore[arg-type]
+    assert found.journal[0].size == (1, 1024)
+    assert found.passed
+    image.write(tmp_path / "a.png", np.zeros((8, 8, 3), np.uint8))
+    clip = MODELS / "clip_image.onnx"
+    with pytest.raises(PreprocessError, match="are for signals, and this is none; leave them out"):
+        validate(clip, clip, tmp_path / "a.png", resample=True, require="cosine>=1")
+    with pytest.raises(MetricError, match="evaluate measures maps of images: its metrics cover pixels"):
+        evaluate(net, [str(tmp_path / "a.wav")])
