@@ -52,6 +52,7 @@ class ModelPair:
             if any(is_record(seen.network, path) for _, seen in self.sides):
                 pair = self.reference.prepare(path), self.candidate.prepare(path)
                 return LoadedImage(pair, ImageObjects.of(self.truth, path, pair[0].size))
+            self.reference.require_images(path)
             picture, sha256 = pictures.read_hashed(path, self.reference.network.warn)
         except ImageError as error:
             return error
