@@ -37,6 +37,7 @@ from onnxcam.methods import ProcedureMethod, find_method, read_settings
 from onnxcam.methods.base import AUTO
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.inputs import InputValue
+from onnxcam.model.signal_modality import ImageOrSignalModality
 from onnxcam.model.signals import SignalChoice
 from onnxcam.preprocess import Preprocess, Spec, stack
 from onnxcam.preprocess.input_evidence import InputEvidence
@@ -266,7 +267,13 @@ class Observer:
         """Read and preprocess an image or a signal; raise ImageError if it cannot be read."""
         if is_record(self.network, os.fspath(path)):
             return prepared_record(self.network.modality, path)
+        self.require_images(os.fspath(path))
         return self.prepare_decoded(os.fspath(path), *pictures.read_hashed(path, self.network.warn))
+
+    def require_images(self, path: str) -> None:
+        """Raise ImageError for the image *path* where the model states that it takes signals."""
+        if isinstance(self.network.modality, ImageOrSignalModality):
+            self.network.modality.require_images(path)
 
     def prepare_decoded(self, path: str, picture: NDArray[np.uint8], sha256: str) -> PreparedImage:
         """Preprocess a decoded image, uint8 [H, W, 3]."""
@@ -345,7 +352,7 @@ class Observer:
             return self._explain_by_outputs(prepared_images, goals)
         asked = ExplanationRequest(stack(prepared.tensor for prepared in prepared_images), goals)
         return [
-            Explained(found, *self._placed(heatmap.flat(found[MAP][0], self._channel), prepared, compiled))
+            Explained(found, *self._placed(self._flat(found[MAP]), prepared, compiled))
             for prepared, (compiled, found) in zip(prepared_images, self._runner.run(asked), strict=True)
         ]
 
@@ -357,15 +364,18 @@ class Observer:
         if shared is None:
             return self.explain([prepared] * len(goals), goals)
         return [
-            Explained(found, *self._placed(heatmap.flat(found[MAP][0], self._channel), prepared, compiled))
-            for compiled, found in shared
+            Explained(found, *self._placed(self._flat(found[MAP]), prepared, compiled)) for compiled, found in shared
         ]
 
     def placed(
         self, raw: NDArray[Any], prepared: PreparedImage, request: ExplanationRequest
     ) -> tuple[NDArray[np.float32], Frame]:
         """Return the *raw* map [1, …] of a *request* upright, and the rectangle of the image that it covers."""
-        return self._placed(heatmap.flat(raw[0], self._channel), prepared, self._runner.compiled(request))
+        return self._placed(self._flat(raw), prepared, self._runner.compiled(request))
+
+    def _flat(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the raw map [1, …] of one image without channels, as in `Explanation.map`."""
+        return heatmap.flat(raw[0], self._channel, summed=find_method(self.method).sums_channels)
 
     def layers(self, request: ExplanationRequest) -> tuple[Layer, ...]:
         """Return the layers of the maps for a *request* of one image and goal; none if the method uses none."""

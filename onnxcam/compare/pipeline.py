@@ -53,6 +53,7 @@ class ModelPair:
                 pair = self.reference.prepare(path), self.candidate.prepare(path)
                 return LoadedImage(pair, ImageObjects.of(self.truth, path, pair[0].size))
             self.reference.network.signals.check_unused()
+            self.reference.require_images(path)
             picture, sha256 = pictures.read_hashed(path, self.reference.network.warn)
         except ImageError as error:
             return error

@@ -8,9 +8,16 @@ import onnx_ir as ir
 from onnxcam.errors import MethodError
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.subgraph import bodies, used_values
-from onnxcam.methods.attention_blocks import AttentionBlock, attention_blocks, probability_gradients, read_tokens
+from onnxcam.methods.attention_blocks import (
+    AttentionBlock,
+    AttentionProduct,
+    attention_blocks,
+    pooled_blocks,
+    probability_gradients,
+)
 from onnxcam.methods.base import method
 from onnxcam.methods.context import MapContext
+from onnxcam.methods.read_tokens import read_tokens
 from onnxcam.structure.layer import ancestors
 from onnxcam.structure.layout import TokenLayout
 
@@ -61,7 +68,7 @@ def _sensitivity(context: MapContext, block: AttentionBlock, last: ir.Value) -> 
     mean.shape, mean.type = block.output.shape, block.output.type
     y = _head(context, last, mean)
     nodes = [*op.graph, *op.pending((), [y])]
-    (g,) = probability_gradients(op, {y: context.target.seed}, [block], nodes)
+    (g,) = probability_gradients(op, {y: context.target.seed}, [block.attention], nodes)
     return _at_cells(op, op.ReduceMean(_by_head(context, op.Relu(g)), [1, 2], keepdims=0), layout)
 
 
@@ -114,20 +121,23 @@ def chefer(context: MapContext) -> ir.Value:
 
     Chefer et al., Generic Attention-model Explainability for Interpreting Bi-Modal and Encoder-Decoder Transformers,
     2103.15679, for a network of self-attention. A are the attention probabilities of a block. If the head reads the
-    mean of tokens in place of a class token, the map is the mean of their rows.
+    mean of tokens in place of a class token, the map is the mean of their rows; if it pools them by an attention of its
+    own (SigLIP), E of that attention is the row that R is multiplied by.
 
     The model must be a transformer with global self-attention.
 
     Example:
         >>> onnxcam.explain("vit.onnx", "cat.jpg", method="chefer")
     """
-    op, blocks = context.op, attention_blocks(context, "chefer")
-    gradients = probability_gradients(op, context.target.seeds, blocks)
-    relevance = _read_row(context, blocks[-1])
-    for block, g in zip(reversed(blocks), reversed(gradients), strict=True):
-        e = op.ReduceMean(
-            op.Relu(op.Mul(_by_head(context, block.probabilities), _by_head(context, g))), [1], keepdims=0
-        )
+    op, (blocks, pool) = context.op, pooled_blocks(context, "chefer")
+    products = [block.attention for block in blocks] + ([] if pool is None else [pool])
+    gradients = probability_gradients(op, context.target.seeds, products)
+    evidence = [
+        op.ReduceMean(op.Relu(op.Mul(_by_head(context, a.probabilities), _by_head(context, g))), [1], keepdims=0)
+        for a, g in zip(products, gradients, strict=True)
+    ]
+    relevance = _read_row(context, blocks[-1]) if pool is None else _mean_row(op, evidence.pop())
+    for e in reversed(evidence):
         relevance = op.Add(relevance, op.MatMul(relevance, e))
     return _at_cells(op, op.Squeeze(relevance, [1]), blocks[-1].layout)
 
@@ -138,18 +148,17 @@ def rollout(context: MapContext) -> ir.Value:
 
     Abnar & Zuidema, Quantifying Attention Flow in Transformers, 2005.00928: attention rollout. It needs no gradient, so
     a baked file has no backward nodes. If the head reads the mean of tokens in place of a class token, the map is the
-    mean of their rows.
+    mean of their rows; if it pools them by an attention of its own (SigLIP), that is the last factor.
 
     The model must be a transformer with global self-attention.
 
     Example:
         >>> onnxcam.explain("vit.onnx", "cat.jpg", method="rollout")
     """
-    op, blocks = context.op, attention_blocks(context, "rollout")
-    flow = _read_row(context, blocks[-1])
+    op, (blocks, pool) = context.op, pooled_blocks(context, "rollout")
+    flow = _read_row(context, blocks[-1]) if pool is None else _mean_row(op, _mean_of_heads(context, pool))
     for block in reversed(blocks):
-        mean = op.ReduceMean(_by_head(context, block.probabilities), [1], keepdims=0)
-        flow = op.Mul(op.Add(flow, op.MatMul(flow, mean)), 0.5)
+        flow = op.Mul(op.Add(flow, op.MatMul(flow, _mean_of_heads(context, block.attention))), 0.5)
     return _at_cells(op, op.Squeeze(flow, [1]), blocks[-1].layout)
 
 
@@ -182,7 +191,8 @@ def grad_eclip(context: MapContext, blocks: int = 1) -> ir.Value:
     layout, chosen = found[-1].layout, found[-blocks:]
     read = op.const((read_tokens(context, found[-1]) > 0)[None, :, None], found[-1].probabilities.dtype)
     maps = []
-    for block, g in zip(chosen, probability_gradients(op, context.target.seeds, chosen), strict=True):
+    gradients = probability_gradients(op, context.target.seeds, [block.attention for block in chosen])
+    for block, g in zip(chosen, gradients, strict=True):
         evidence = _over_heads(context, g)  # ∂y/∂A_ij of a head is its Σ_c ∂y/∂o_ic v_jc
         shares = op.Mul(op.Mul(_loosened(context, block), evidence), read)
         maps.append(context.positive(op.ReduceSum(shares, [1], keepdims=0)))
@@ -204,6 +214,16 @@ def _loosened(context: MapContext, block: AttentionBlock) -> ir.Value:
 def _over_heads(context: MapContext, a: ir.Value) -> ir.Value:
     """Return the sum of *a* over heads, [N, T, T]."""
     return context.op.ReduceSum(_by_head(context, a), [1], keepdims=0)
+
+
+def _mean_of_heads(context: MapContext, attention: AttentionProduct) -> ir.Value:
+    """Return the mean of the attention probabilities over heads, [N, T, T]; of a pooling head [N, Q, T]."""
+    return context.op.ReduceMean(_by_head(context, attention.probabilities), [1], keepdims=0)
+
+
+def _mean_row(op: Emitter, rows: ir.Value) -> ir.Value:
+    """Return the mean of *rows* [N, Q, T] over the queries of a pooling head, [N, 1, T]."""
+    return op.ReduceMean(rows, [1], keepdims=1)
 
 
 def _read_row(context: MapContext, last: AttentionBlock) -> ir.Value:

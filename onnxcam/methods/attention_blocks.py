@@ -6,17 +6,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from onnxcam.autodiff import STANDARD
 from onnxcam.autodiff.core import Cotangent, backward, connected, dependents
-from onnxcam.autodiff.rules.compose import length
 from onnxcam.autodiff.rulesets import past_rounding
 from onnxcam.errors import MethodError
 from onnxcam.graph.emitter import Emitter
-from onnxcam.graph.fold import constant
 from onnxcam.graph.operators import Trait, operators
 from onnxcam.methods.context import MapContext
 from onnxcam.structure.blocks import cuts
@@ -24,7 +20,7 @@ from onnxcam.structure.layer import ancestors
 from onnxcam.structure.layout import TokenLayout
 from onnxcam.structure.propagate import layouts
 
-__all__ = ["AttentionBlock", "AttentionProduct", "attention_blocks", "probability_gradients", "read_tokens"]
+__all__ = ["AttentionBlock", "AttentionProduct", "attention_blocks", "pooled_blocks", "probability_gradients"]
 
 _FUSED = frozenset(
     (
@@ -118,15 +114,15 @@ class AttentionBlock:
 def probability_gradients(
     op: Emitter,
     seeds: Mapping[ir.Value, Cotangent],
-    blocks: Sequence[AttentionBlock],
+    products: Sequence[AttentionProduct],
     nodes: Sequence[ir.Node] | None = None,
 ) -> list[ir.Value]:
-    """Return the gradient of the probabilities of each block, given the cotangents *seeds*."""
-    wanted = [block.attention.differentiated for block in blocks]
+    """Return the gradient of the probabilities of each of *products*, given the cotangents *seeds*."""
+    wanted = [product.differentiated for product in products]
     found = backward(op, seeds, wanted, past_rounding(STANDARD, seeds), nodes)
     return [
-        block.attention.gradient(op, connected(x, g, seeds, STANDARD))
-        for block, x, g in zip(blocks, wanted, found, strict=True)
+        product.gradient(op, connected(x, g, seeds, STANDARD))
+        for product, x, g in zip(products, wanted, found, strict=True)
     ]
 
 
@@ -135,8 +131,27 @@ def attention_blocks(context: MapContext, method: str, *, whole: bool = True) ->
 
     *whole*: refuse networks in which other attention stands between the image and the score too.
     """
+    found, pool = _blocks(context, method, whole=whole)
+    if pool is not None:
+        raise MethodError(
+            f"{method} needs a head that reads a class token or the mean of tokens, and this one pools them by an "
+            f"attention of the shape {pool.probabilities.shape}; use --method chefer"
+        )
+    return found
+
+
+def pooled_blocks(context: MapContext, method: str) -> tuple[list[AttentionBlock], AttentionProduct | None]:
+    """Return the blocks as `attention_blocks` does, and the attention by which the head pools their tokens, if it does.
+
+    Its probabilities are [N, heads, Q, T] or [N · heads, Q, T], for Q queries that are no tokens of the image.
+    """
+    return _blocks(context, method, whole=True)
+
+
+def _blocks(context: MapContext, method: str, *, whole: bool) -> tuple[list[AttentionBlock], AttentionProduct | None]:
     tokens, active = _tokens(context), dependents(context.op.graph, [context.image], STANDARD)
     found = list(_attention_groups(context, tokens, active, method, whole=whole))
+    pool = found.pop().attention[0] if found and found[-1].pools else None
     if not found or not found[-1].behind:
         raise MethodError(
             f"{method} needs a transformer in which all tokens attend to each other; between the image and the scores "
@@ -145,11 +160,12 @@ def attention_blocks(context: MapContext, method: str, *, whole: bool = True) ->
     ends = [group.behind[-1] for group in found]
     summed = len(ends) == 1 or _is_residual(ends[0], active)  # else blocks end with a normalisation
     ends[-1] = next((y for y in reversed(found[-1].behind) if _is_residual(y, active) == summed), ends[-1])
-    return [
+    blocks = [
         AttentionBlock(a, y, tokens[y], group.behind[-1])
         for group, y in zip(found, ends, strict=True)
         for a in group.attention
     ]
+    return blocks, pool
 
 
 @dataclass(frozen=True)
@@ -158,6 +174,7 @@ class _AttentionGroup:
 
     attention: list[AttentionProduct] = field(default_factory=list)
     behind: list[ir.Value] = field(default_factory=list)
+    pools: bool = False  # whether it is the attention of a head that pools the tokens
 
 
 def _attention_groups(
@@ -170,7 +187,10 @@ def _attention_groups(
         if y not in before or y not in active:
             continue
         found = _attention(context.op, node, active, method)
-        if found is not None and _is_global(found.probabilities, lengths):
+        if found is not None and whole and group.behind and _pools(node, found, group.attention[-1], active):
+            yield group
+            group = _AttentionGroup([found], pools=True)
+        elif found is not None and not group.pools and _is_global(found.probabilities, lengths):
             if group.behind:
                 yield group
                 group = _AttentionGroup()
@@ -178,7 +198,7 @@ def _attention_groups(
         elif found is not None and whole:
             raise MethodError(
                 f"{method} follows all tokens through the whole network, but the attention of {node.op_type} (node "
-                f"{node.name!r}) has the shape {found.probabilities.shape}, as in windows or a pooling head; use "
+                f"{node.name!r}) has the shape {found.probabilities.shape}, as in windows or a decoder; use "
                 "--method attnlrp"
             )
         elif y in tokens and group.attention and _is_whole(y, tokens[y], group.attention[-1].probabilities):
@@ -223,6 +243,15 @@ def _is_global(probabilities: ir.Value, lengths: Collection[Any]) -> bool:
     return shape is not None and len(shape) in (3, 4) and shape[-1] == shape[-2] and shape[-1] in lengths
 
 
+def _pools(node: ir.Node, found: AttentionProduct, last: AttentionProduct, active: set[ir.Value]) -> bool:
+    """Whether *found*, of *node*, has learnt queries, which see nothing of the image, and keys of the *last* one."""
+    shape, own = found.probabilities.shape, last.probabilities.shape
+    if shape is None or own is None or len(shape) not in (3, 4) or shape[-1] != own[-1]:
+        return False
+    scores = node if found.attended is not None else _scores(found.probabilities)
+    return scores is not None and scores.inputs[0] not in active
+
+
 def _is_whole(y: ir.Value, layout: TokenLayout, probabilities: ir.Value) -> bool:
     """Whether *y* holds all tokens that attend to each other, not a part of them, as a head may take."""
     return y.shape is not None and probabilities.shape is not None and y.shape[layout.token] == probabilities.shape[-1]
@@ -250,59 +279,3 @@ def _users(y: ir.Value) -> Iterator[ir.Node]:
 def _is_residual(y: ir.Value, active: set[ir.Value]) -> bool:
     node = y.producer()
     return node is not None and node.op_type == "Add" and all(x in active for x in node.inputs)
-
-
-def read_tokens(context: MapContext, block: AttentionBlock) -> NDArray[np.float32]:
-    """Return the weight of each token in what the head reads of the last block, [T]; they sum to 1.
-
-    It reads a class token, the mean of all tokens, or several of these, which count the same.
-    """
-    graph, before, layout = context.op.graph, ancestors(context.target.value), block.layout
-    count = length(block.last, layout.token)
-    places = {block.last: (layout.token, np.arange(count))}
-    reads = dict[tuple[int, ...], None]()
-    for node in graph:
-        if before.isdisjoint(node.outputs):
-            continue
-        for x in dict.fromkeys(x for x in node.inputs if x in places):
-            axis, tokens = places[x]
-            passed = _passed(node, x, axis, tokens)
-            if passed is None:
-                reads[tuple(tokens)] = None
-            elif passed[0] is None:
-                reads[tuple(passed[1])] = None
-            else:
-                places[node.outputs[0]] = passed[0], passed[1]
-    weights = np.zeros(count, np.float32)
-    for read in reads:
-        weights[list(read)] += 1 / (len(read) * len(reads))
-    return weights
-
-
-def _passed(node: ir.Node, x: ir.Value, axis: int, tokens: NDArray[Any]) -> tuple[int | None, NDArray[Any]] | None:
-    """Return the axis of *tokens*, those of *x* along *axis*, in the output of *node*, and which are left.
-
-    The axis is None where one token is picked; the result is None where all are mixed.
-    """
-    y = node.outputs[0]
-    if node.op_type == "Gather" and node.attributes.get_int("axis", 0) % len(x.shape or ()) == axis:
-        indices = constant(node.inputs[1])
-        if indices is None:
-            return None
-        return (axis if indices.ndim else None), tokens[indices].reshape(-1)
-    if node.op_type == "Slice":
-        bounds = [constant(value) for value in node.inputs[1:]]
-        if any(bound is None for bound in bounds) or len(bounds) < 3:
-            return None
-        starts, ends, axes, steps = (*bounds, np.ones_like(bounds[0]))[:4]
-        for start, end, along, step in zip(starts, ends, axes, steps, strict=True):  # type: ignore[arg-type]
-            if along % len(x.shape or ()) == axis:
-                tokens = tokens[start:end:step]
-        return axis, tokens
-    if node.op_type == "Transpose":
-        order = list(node.attributes.get_ints("perm", ()) or range(len(x.shape or ()))[::-1])
-        return order.index(axis), tokens
-    same = x.shape is not None and y.shape is not None and len(x.shape) == len(y.shape)
-    if same and axis < len(x.shape) - 1 and list(x.shape[:-1]) == list(y.shape[:-1]):  # type: ignore[index,arg-type]
-        return axis, tokens
-    return None

@@ -53,7 +53,7 @@ from onnxcam.structure.layout import GridLayout, Layout, may_be_image, picture_l
 from onnxcam.structure.place import Place
 from onnxcam.targets import Evidence, Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classification import Classes
-from onnxcam.targets.evidence import OPEN_LENGTH, OPEN_SAMPLES
+from onnxcam.targets.evidence import open_length
 from onnxcam.targets.scores import group_probability, is_no_probability, real_scores
 from onnxcam.text_towers import TextTower
 
@@ -502,7 +502,7 @@ class ModelDescription:
     def _lengths(self) -> tuple[int, ...]:
         """Return the lengths of the axes of space of the probe images."""
         shape, space = self.image.shape or (), () if self.layout is None else self.layout.space
-        long = OPEN_SAMPLES if len(space) == 1 else OPEN_LENGTH
+        long = open_length(len(space))
         return tuple(n if isinstance(n := shape[axis], int) else long for axis in space)
 
     def _run(self, feeds: Mapping[str, NDArray[Any]], names: Sequence[str] | None) -> Mapping[str, NDArray[Any]]:

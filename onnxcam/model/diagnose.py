@@ -25,7 +25,7 @@ from onnxcam.structure.layer import Choice, Layer, LayoutProbe
 from onnxcam.structure.layout import Layout, picture_layout
 from onnxcam.structure.probing import PictureProbe
 from onnxcam.targets.aim import Aim, ClassAim, ScoresAim, WeightsAim, emit_gradients
-from onnxcam.targets.evidence import OPEN_LENGTH
+from onnxcam.targets.evidence import open_length
 
 __all__ = [
     "Feeds",
@@ -249,4 +249,5 @@ def _random_inputs(prepared: PreparedModel) -> dict[str, np.ndarray]:
 
 def _concrete(value: ir.Value) -> list[int]:
     dims = list(value.shape) if value.shape is not None else []
-    return [dim if isinstance(dim, int) else (1 if axis == 0 else OPEN_LENGTH) for axis, dim in enumerate(dims)]
+    long = open_length(3 if len(dims) == 5 else 2)
+    return [dim if isinstance(dim, int) else (1 if axis == 0 else long) for axis, dim in enumerate(dims)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.targets.evidence import OPEN_LENGTH, OPEN_SAMPLES
+from onnxcam.targets.evidence import open_length
 
 __all__ = ["COUNT", "SECONDS", "images", "tensors"]
 
@@ -39,8 +39,9 @@ def images(size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
 def tensors(shape: tuple[object, ...], space: tuple[int, ...], dtype: np.dtype) -> Iterator[NDArray]:  # type: ignore[type-arg]
     """Yield `COUNT` random tensors [1, …] for an input of *shape* that takes no image; open axes get a length."""
     rng = np.random.default_rng(0)
-    long = OPEN_SAMPLES if len(space) == 1 else OPEN_LENGTH
-    lengths = [n if isinstance(n, int) else long if axis in space else 1 for axis, n in enumerate(shape)]
+    lengths = [
+        n if isinstance(n, int) else open_length(len(space)) if axis in space else 1 for axis, n in enumerate(shape)
+    ]
     for _ in range(COUNT):
         values = rng.standard_normal([1, *lengths[1:]]) if lengths else rng.standard_normal(())
         yield values.astype(dtype) if dtype.kind == "f" else (values * 32 + 128).clip(0, 127).astype(dtype)

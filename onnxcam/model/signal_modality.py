@@ -202,17 +202,18 @@ class ImageOrSignalModality:
         self._last = self.signals if is_signal or of_numbers else self.images
         if self._last is self.images:
             self.signals.input.choice.check_unused()
-            self._require_images(source)
+            self.require_images(source)
         return self._last.read(source)
 
-    def _require_images(self, source: Any) -> None:
+    def require_images(self, source: Any) -> None:
         """Raise ImageError where the model states the rate of signals, and the user no preprocessing of images."""
         rate = self.signals.rate
         if rate is not None and self.images.reading.source != "user":
-            name = in_message(source) if isinstance(source, str | os.PathLike) else "the array"
+            is_file = isinstance(source, str | os.PathLike)
+            given = f"{in_message(source)}: is an image" if is_file else "an image was given"
             raise ImageError(
-                f"{name}: is an image, and the model takes signals: {SOURCES[rate.source]} states {rate.value}; give a "
-                ".wav, .csv or .npy file, or state how images become its input (--preprocess)"
+                f"{given}, and the model takes signals: {SOURCES[rate.source]} states {rate.value}; give a .wav, .csv "
+                "or .npy file, or state how images become its input (--preprocess)"
             )
 
     def array(self, source: Any) -> Array:

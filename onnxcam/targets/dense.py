@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnxcam.metadata import sidecar
 from onnxcam.structure.layout import GridLayout, picture_layout
 from onnxcam.targets.aim import WeightsAim
-from onnxcam.targets.evidence import OPEN_LENGTH, Evidence
+from onnxcam.targets.evidence import Evidence, open_length
 from onnxcam.targets.goal import Array, Look
 from onnxcam.targets.graph_outputs import function_before, grids, is_flat_map, length, numeric_outputs, unclipped
 from onnxcam.targets.notation import Corners, ImageSource
@@ -135,7 +135,8 @@ def is_plane(evidence: Evidence, y: ir.Value) -> bool:
     if None in lengths or not all(isinstance(n, int) for n in size):
         values = evidence.values(y)
         size = list(values[0].shape[1:]) if values else []
-    known = [(a, OPEN_LENGTH if b is None else b) for a, b in zip(size, lengths, strict=False) if isinstance(a, int)]
+    long = open_length(len(lengths))
+    known = [(a, long if b is None else b) for a, b in zip(size, lengths, strict=False) if isinstance(a, int)]
     return len(known) == len(lengths) and _alike(known)
 
 

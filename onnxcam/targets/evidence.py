@@ -14,12 +14,19 @@ from onnxcam.errors import TargetError, nearest
 from onnxcam.metadata.card import Card
 from onnxcam.metadata.labels import ClassNames
 
-__all__ = ["OPEN_LENGTH", "OPEN_SAMPLES", "Evidence"]
+__all__ = ["Evidence", "open_length"]
 
-OPEN_LENGTH = 224
+_LENGTH = 224
 """The length of an open axis of space in the probe images."""
-OPEN_SAMPLES = 8192
+_SAMPLES = 8192
 """The length of an open axis of time in probe signals: networks of sounds reduce it a thousandfold."""
+_VOXELS = 64
+"""The length of an open axis in probe volumes: a cube of 224 has 43 times as many voxels."""
+
+
+def open_length(axes: int) -> int:
+    """Return the length of an open axis of space in the probe of an input with so many *axes* of space."""
+    return {1: _SAMPLES, 3: _VOXELS}.get(axes, _LENGTH)
 
 
 @dataclass

@@ -262,7 +262,7 @@ def test_a_signal_given_to_a_network_of_images(tmp_path: Path) -> None:
 def test_an_image_given_to_a_network_that_states_the_rate_of_signals(tmp_path: Path) -> None:
     photo = np.zeros((16, 16, 3), np.uint8)
     model = network("n1ct", sample_rate="250")
-    with pytest.raises(ImageError, match=r"is an image, .* takes signals: the model's metadata states 250 Hz"):
+    with pytest.raises(ImageError, match=r"an image was given, .* takes signals: the model's metadata states 250 Hz"):
         Explainer(model)(photo)
     found = Explainer(model, preprocess="unit")(photo, target=0)
     assert "the image is stretched 20.0 times in one direction to fit the model's input" in found.warnings

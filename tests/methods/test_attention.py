@@ -156,6 +156,59 @@ def test_the_rows_are_those_of_the_tokens_that_the_head_reads(kind: str, share: 
     np.testing.assert_allclose(raw.reshape(2, 9), expected[:, 1:].numpy(), rtol=1e-4)
 
 
+class Pooling(Transformer):
+    """A probe attends to the tokens, as in SigLIP: PyTorch's own attention, then a residual network."""
+
+    def __init__(self) -> None:
+        super().__init__(class_token=False)
+        self.probe, self.attention = nn.Parameter(torch.randn(1, 1, 8)), nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def head(self, z):
+        z, self.pooled = self.attended(self.norm(z))
+        return self.linear((z + self.blocks[0]["mlp"](z))[:, 0])
+
+    def attended(self, z):
+        q, k, v = (
+            (x @ w.T + b).reshape(len(x), -1, 2, 4).transpose(1, 2)
+            for x, w, b in zip(
+                (self.probe.expand(len(z), -1, -1), z, z),
+                self.attention.in_proj_weight.chunk(3),
+                self.attention.in_proj_bias.chunk(3),
+                strict=True,
+            )
+        )
+        a = (q @ k.transpose(2, 3) / 2).softmax(-1)
+        return self.attention.out_proj((a @ v).transpose(1, 2).reshape(len(z), 1, 8)), a
+
+
+def pooled(method, net, x, target):
+    """The map [N, 3, 3] with torch: the row of the pooling head times the product over the blocks."""
+    own, slopes = attention_of_blocks(net, x, target)
+    z = net.embedded(x)
+    for block in net.blocks:
+        z, _ = net.block(block, z)
+    (last,) = torch.autograd.grad(net.head(z)[range(len(x)), target].sum(), net.pooled)
+    row = (net.pooled * last).clamp(min=0).mean(1) if method == "chefer" else net.pooled.mean(1)
+    flow = torch.eye(9)
+    for a, g in zip(own, slopes, strict=True):
+        mixed = torch.eye(9) + (a * g).clamp(min=0).mean(1) if method == "chefer" else (a.mean(1) + torch.eye(9)) / 2
+        flow = mixed @ flow
+    return (row @ flow).reshape(-1, 3, 3).detach().numpy()
+
+
+@pytest.mark.parametrize("method", ["chefer", "rollout"])
+@pytest.mark.parametrize("exporter", [{}, {"dynamo": False, "opset_version": 14}], ids=["dynamo", "torchscript"])
+def test_a_head_that_pools_by_attention_is_the_last_factor(method: str, exporter) -> None:
+    torch.manual_seed(0)
+    net = Pooling().eval()
+    model = export(net, X, **exporter)
+    raw = Explainer(model, method=method).attribute(X.numpy(), target=[4, 2])
+    expected = pooled(method, net, X, [4, 2])
+    np.testing.assert_allclose(raw, expected, rtol=1e-3, atol=1e-5 * expected.max())
+    with pytest.raises(MethodError, match=r"grad-eclip needs a head that reads a class token .* use --method chefer"):
+        Explainer(model, method="grad-eclip")
+
+
 def test_attention_without_a_product_of_queries_and_keys_is_refused() -> None:
     model = hand_transformer()
     next(node for node in model.graph.node if node.op_type == "MatMul").op_type = "Mul"  # for one channel the same
