@@ -268,7 +268,7 @@ def boxes(heat: Map, threshold: float = 0.15, least: float = 0.0) -> list[PixelB
     import cv2
 
     top = float(heat.max(initial=0))
-    if top <= 0:
+    if not top > 0:  # of NaN too, where OpenCV would end the process
         return []
     above = (heat >= threshold * top).view(np.uint8)
     left, upper, width, height = cv2.boundingRect(above)

@@ -204,7 +204,7 @@ def _loosened(context: MapContext, block: AttentionBlock) -> ir.Value:
     op, scores, layout = context.op, block.attention.scores(context.op), block.layout
     k = scores.inputs[1]
     assert k is not None
-    lengths = op.Sqrt(op.ReduceSum(_by_head(context, op.Mul(k, k)), [1, 2], keepdims=0))
+    lengths = op.Max(op.Sqrt(op.ReduceSum(_by_head(context, op.Mul(k, k)), [1, 2], keepdims=0)), _TINY)
     cosine = op.Div(_over_heads(context, scores.outputs[0]), op.Unsqueeze(lengths, [1]))  # |q| cancels below
     cells = op.Slice(cosine, [layout.offset], [layout.end], [2])
     low, high = op.ReduceMin(cells, [2], keepdims=1), op.ReduceMax(cells, [2], keepdims=1)

@@ -138,6 +138,7 @@ def test_every_part_has_its_box() -> None:
         heat[y1:y2, x1:x2] = 1
     assert heatmap.boxes(heat) == [parts[2], parts[0], parts[1]]
     assert heatmap.boxes(heat, least=0.02) == [parts[2], parts[0]]
+    assert heatmap.boxes(np.full_like(heat, np.nan)) == []
     assert heatmap.boxes(heat[:, ::-1]) == [
         (50 - x2, y1, 50 - x1, y2) for x1, y1, x2, y2 in (parts[2], parts[0], parts[1])
     ]

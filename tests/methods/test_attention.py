@@ -263,3 +263,12 @@ def test_a_blank_map_names_what_to_try_instead() -> None:
     (warning,) = found.warnings
     assert warning.startswith("the map is blank: at the attention to the image everything speaks against class '1'")
     assert warning.endswith("then --set blocks=2 reads two, and --method chefer all")
+
+
+def test_a_key_of_zero_is_like_no_query() -> None:
+    """A black pixel of `hand_transformer` is a token of zeros, and its cosine 0."""
+    image = np.array([[[0] * 3, [85] * 3], [[170] * 3, [255] * 3]], np.uint8)
+    found = Explainer(hand_transformer(), method="grad-eclip", preprocess="unit")(image, target=0)
+    assert np.isfinite(found.raw).all()
+    assert found.raw[0, 0] == 0
+    assert found.raw[1, 1] > 0
