@@ -59,7 +59,7 @@ def test_add_a_rule(folder: Path) -> None:
 
 
 def test_add_a_method(folder: Path) -> None:
-    assert [len(out.splitlines()) for out in follow("add-a-method.md", folder)] == [1, 1, 1]
+    assert [len(out.splitlines()) for out in follow("add-a-method.md", folder)] == [2, 2, 2]
     assert len(list(folder.glob("out*/*.json"))) == 3
 
 

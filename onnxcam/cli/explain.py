@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onnxcam.cli import options, parts
-from onnxcam.progress import quiet
+from onnxcam.progress import Progress, quiet
 
 if TYPE_CHECKING:
     from onnxcam.explainer.manifest import Folder
@@ -80,7 +80,7 @@ def command(
         ),
     ] = None,
     provider: options.ProviderOption = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print manifest.json.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the entries of this run in manifest.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("onnxcam-out"),
     opacity: options.OpacityOption = "value",
     colormap: options.ColormapOption = None,
@@ -127,7 +127,7 @@ def command(
 
     An interrupted run resumes when you repeat the command.
     """
-    from onnxcam.cli import show
+    from onnxcam.cli import show, summary
     from onnxcam.explainer.explainer import Explainer
     from onnxcam.explainer.explanation import Drawing, check_drawing
     from onnxcam.explainer.manifest import Folder
@@ -198,18 +198,22 @@ def command(
     own = {"methods": methods} if others else {}
     share = any(one.finds_concepts and one.shares_concepts for one in (explainer, *others))
     several = {**identity(explainer, wanted, **drawing), **own} if len(names) > 1 and not share else None
-    progress = show.explaining if find_method(explainer.method).in_graph and several else quiet
+    progress: Progress = show.explaining if find_method(explainer.method).in_graph and several else quiet
     with Folder(output, overwrite=overwrite, identity=several) as folder:
+        if len(names) > 1:
+            progress = summary.telling_first(progress, lambda: folder.explained, show.print_err)
         explain_images(
             explainer, names, wanted, folder, others=others, strict=strict, jobs=jobs, progress=progress, **drawing
         )
     parts.write_words(explainer, folder, output, overwrite=overwrite)
     if as_json:
-        show.json(folder.manifest)
+        show.json(folder.entries)
     else:
         show.explanations(folder.explained, output)
     show.warnings(_left_out(folder, names))
     show.notes(explainer.choice, folder.explained)
+    for line in summary.lines(folder.explained, len(names), output, str(model)):
+        show.print_err(line, "dim")
 
 
 def _left_out(folder: Folder, names: Sequence[str]) -> list[str]:

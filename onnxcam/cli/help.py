@@ -97,8 +97,11 @@ class Command(TyperCommand):
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the examples."""
+        lines = EXAMPLES.get(self.name or "")
+        if lines is None:
+            return
         with formatter.section("Examples"):
-            for line in EXAMPLES[self.name or ""]:
+            for line in lines:
                 formatter.write(f"{'':{formatter.current_indent}}{line}\n")
 
 
@@ -108,7 +111,9 @@ class Commands(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, by purpose."""
         width = max(map(len, self.list_commands(ctx)))
-        for title, names in COMMANDS.items():
+        placed = {name for names in COMMANDS.values() for name in names}
+        others = tuple(name for name in self.list_commands(ctx) if name not in placed)
+        for title, names in {**COMMANDS, **({"Others": others} if others else {})}.items():
             with formatter.section(title):
                 found = [(name, self.get_command(ctx, name)) for name in names]
                 limit = formatter.width - 6 - width

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -30,7 +31,8 @@ err = Console(stderr=True, highlight=False)
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
     """Print *rows* as a table, or tab-separated when piped. A column named ``"# …"`` is right-aligned."""
     if not out.is_terminal:
-        for row in rows:
+        header = [column.removeprefix("# ") for column in columns]
+        for row in ([header] if any(header) else []) + list(rows):
             print("\t".join(map(plain, row)))
         return
     grid = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
@@ -213,11 +215,11 @@ def diagnosing(items: Iterable[T], total: int) -> Iterable[T]:
 
 
 def _tracked(items: Iterable[T], description: str, total: int) -> Iterable[T]:
-    if not err.is_terminal:
-        return items
-    from rich.progress import track
+    from onnxcam.cli import progress_lines
 
-    return track(items, description=description, total=total, console=err, transient=True)
+    if err.is_terminal:
+        return progress_lines.bar(items, description, total, err)
+    return progress_lines.lines(items, description, total, print_err, time.monotonic)
 
 
 def waiting(text: str) -> AbstractContextManager[Any]:

@@ -351,7 +351,7 @@ def test_the_command(onnxcam: Any) -> None:
     folder(Path("photos"), 3, broken=(1,))
     ran: Ran = onnxcam("batch", SHAPES, "photos", "-o", "out")
     assert ran.code == 0, ran.err
-    assert ran.out.splitlines() == ["pictures\t3", "rows\t3", "errors\t1"]
+    assert ran.out.splitlines() == ["batch\tcount", "pictures\t3", "rows\t3", "errors\t1"]
     assert "warning: 1 rows hold an error, the first: 0001.png: photos/0001.png: is not an image" in ran.err
     ran = onnxcam("merge", "out", "-o", "merged", "--json")
     assert json.loads(ran.out)["rows"] == 3

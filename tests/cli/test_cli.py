@@ -51,7 +51,8 @@ ENTRY = {
 def test_demo(onnxcam: Run) -> None:
     ran = onnxcam("demo")
     assert ran.code == 0, ran.err
-    rows = [line.split("\t") for line in ran.out.splitlines()]
+    header, *rows = [line.split("\t") for line in ran.out.splitlines()]
+    assert header[:2] == ["image", "class"]
     assert len(rows) == 4
     assert [row[3] for row in rows] == ["on the object"] * 4
     assert all(float(row[2].rstrip("%")) > 90 for row in rows)
@@ -152,7 +153,7 @@ def test_every_method_by_its_id(onnxcam: Run, method: str) -> None:
 def test_settings_of_a_method(onnxcam: Run) -> None:
     ran = onnxcam("explain", SHAPES, PICTURE, "-m", "smoothgrad", "--set", "samples=2", "--set", "seed=5", "--json")
     assert ran.code == 0, ran.err
-    assert ran.err == ""  # no progress bar when piped
+    assert [line.split(":")[0] for line in ran.err.splitlines()] == ["done", "next"]  # no progress bar when piped
     ran = onnxcam("explain", SHAPES, PICTURE, "-m", "smoothgrad", "--set", "sample=2")
     assert ran.code == 2
     assert "no setting 'sample'" in ran.err
@@ -175,8 +176,9 @@ def test_smooth(onnxcam: Run) -> None:
 
 def test_quiet_when_piped(onnxcam: Run) -> None:
     ran = onnxcam("explain", SHAPES, PICTURE, PICTURE)
-    assert ran.err == ""
-    assert ran.out.count("\n") == 2
+    assert [line.split(":")[0] for line in ran.err.splitlines()] == ["done", "look first at", "next"]
+    assert ran.out.count("\n") == 3
+    assert ran.out.startswith("image\ttarget\tscore\tprobability\tbox\toverlay\n")
     assert "\x1b" not in ran.out
     assert ran.out.split("\t")[-1].strip().endswith("overlay.jpg")
 

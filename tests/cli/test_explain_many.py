@@ -85,7 +85,7 @@ def test_a_broken_file_does_not_end_the_run(onnxcam: Run) -> None:
     assert ran.code == 2  # a name that is no file is a typing error: nothing is read
     ran = onnxcam("explain", SHAPES, "broken.png", PICTURE, "-o", "out")
     assert ran.code == 0, ran.err
-    assert len(ran.out.splitlines()) == 1
+    assert len(ran.out.splitlines()) == 2
     assert ran.err.count("broken.png") == 1
     assert [set(entry) == {"image", "error"} for entry in json.loads(Path("out/manifest.json").read_text())] == [
         True,
