@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxcam.cli import options, parts
+from onnxcam.cli import options, parts, sheets
 from onnxcam.progress import quiet
 
 if TYPE_CHECKING:
@@ -19,11 +19,14 @@ def command(
     model: options.ModelArgument,
     images: parts.OpenImagesArgument = None,
     method: Annotated[
-        str,
+        list[str],
         typer.Option(
-            "--method", "-m", help="Explanation method; auto: the task's default. `onnxcam inspect` lists them."
+            "--method",
+            "-m",
+            help="Explanation method; auto: the task's default. `onnxcam inspect` lists them. Repeatable with --sheet.",
+            show_default="auto",
         ),
-    ] = "auto",
+    ] = ["auto"],  # noqa: B006
     target: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,7 +50,15 @@ def command(
             help="Smoothing: none, aug (average over augmented images), eigen (first principal component) or aug+eigen."
         ),
     ] = "none",
-    layer: options.LayerOption = "auto",
+    layer: Annotated[
+        list[str],
+        typer.Option(
+            "--layer",
+            "-l",
+            help="Layer to explain: auto, or the name of a tensor, node or module. Repeatable with --sheet.",
+            show_default="auto",
+        ),
+    ] = ["auto"],  # noqa: B006
     preprocess: options.PreprocessOption = None,
     labels: options.LabelsOption = None,
     inputs: options.InputsOption = None,
@@ -87,8 +98,14 @@ def command(
     provider: options.ProviderOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print manifest.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("onnxcam-out"),
-    opacity: options.OpacityOption = "value",
-    colormap: options.ColormapOption = None,
+    opacity: sheets.OpacityOption = "value",
+    colormap: sheets.ColormapOption = None,
+    colorbar: sheets.ColorbarOption = None,
+    title: sheets.TitleOption = None,
+    beside: sheets.BesideOption = False,
+    sheet: sheets.SheetOption = None,
+    scale: sheets.ScaleOption = "image",
+    dpi: sheets.DpiOption = 200,
     signed: Annotated[bool, typer.Option("--signed", help="Also show negative evidence, in blue.")] = False,
     boxes: Annotated[
         bool,
@@ -133,8 +150,8 @@ def command(
     An interrupted run resumes when you repeat the command.
     """
     from onnxcam.cli import show
+    from onnxcam.explainer.drawing import Drawing, check_drawing
     from onnxcam.explainer.explainer import Explainer
-    from onnxcam.explainer.explanation import Drawing, check_drawing
     from onnxcam.explainer.manifest import Folder
     from onnxcam.explainer.many import explain_images, identity
     from onnxcam.media import image
@@ -144,23 +161,33 @@ def command(
     if top is not None and target:
         raise typer.BadParameter("--top and --target exclude each other; give one")
     drawing = Drawing(
-        opacity=options.opacity(opacity),
+        opacity=sheets.opacity(opacity),
         colormap=colormap,
         boxes=boxes,
         maps=maps,  # type: ignore[typeddict-item]
         format=format,  # type: ignore[typeddict-item]
         quality=quality,
+        colorbar=bool(colorbar),
+        title=title,
+        beside=beside,
     )
     check_drawing(drawing)
+    if sheet is None and len(method) * len(layer) > 1:
+        raise typer.BadParameter("several --method or --layer are columns of a sheet; add --sheet FILE, or give one")
+    look = {"opacity": drawing["opacity"], "colormap": colormap, "boxes": boxes, "scale": scale, "dpi": dpi}
+    look |= {"colorbar": colorbar is not False, "original": beside, "title": model.stem if title == "auto" else title}
+    figure = None if sheet is None else sheets.SheetRun(sheet, overwrite, look)
     asked = parts.Asked(prompt=prompt, tokenizer=tokenizer, image_token=image_token, preprocess=preprocess)
     source, images = parts.opened(model, images, part, asked)
     names = image.files(images)
+    if figure is not None:
+        figure.check([model, *names])
     if frames is not None and not any(map(is_video, names)):
         raise typer.BadParameter("--frames is for videos, and none of the files is one")
     explainer = Explainer(
         source,
-        method=method,
-        layer=layer,
+        method=method[0],
+        layer=layer[0],
         provider=provider,
         preprocess=preprocess,
         labels=labels,
@@ -188,6 +215,11 @@ def command(
     wanted: Sequence[str | None] = [f"top={top}"] if top else target or [None]
     for one in wanted:
         explainer.check(one)
+    if figure is not None:
+        others = [(one, at) for one in method for at in layer][1:]
+        every = [explainer, *(explainer.replace(method=one, layer=at) for one, at in others)]
+        figure.write(every, names, wanted, strict=strict, as_json=as_json)
+        return
     several = identity(explainer, wanted, **drawing) if len(names) > 1 else None
     progress = show.explaining if find_method(explainer.method).in_graph and several else quiet
     with Folder(output, overwrite=overwrite, identity=several) as folder:
