@@ -13,6 +13,7 @@ from onnxcam import files
 
 if TYPE_CHECKING:
     from onnxcam.explainer.explainer import Explainer
+    from onnxcam.explainer.grid import ExplanationGrid
     from onnxcam.media.heatmap import Opacity
 
 OpacityOption = Annotated[
@@ -94,6 +95,10 @@ class SheetRun:
         files.require_writable(self.path, inputs, overwrite=self.overwrite)
         files.require_place(self.path)
 
+    def save(self, grid: ExplanationGrid) -> None:
+        """Write the sheet of *grid*."""
+        grid.sheet(**self.look).save(self.path, overwrite=self.overwrite)
+
     def write(
         self,
         explainers: Sequence[Explainer],
@@ -108,7 +113,7 @@ class SheetRun:
         from onnxcam.explainer.grid import explain_grid
 
         grid = explain_grid(explainers, names, targets, strict=strict, progress=show.explaining)
-        grid.sheet(**self.look).save(self.path, overwrite=self.overwrite)
+        self.save(grid)
         if as_json:
             show.json(grid.entries)
         else:

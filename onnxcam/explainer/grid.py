@@ -82,7 +82,8 @@ class ExplanationGrid:
         """Return the titles of the explainers: what differs, the method or the layer."""
         methods = [one.method for one in self.explainers]
         layers = [_layer(one) for one in self.explainers]
-        differ = len(set(methods)) > 1, len({str(one.layer) for one in self.explainers}) > 1
+        said = {"auto" if one.layer is None else str(one.layer) for one in self.explainers}
+        differ = len(set(methods)) > 1, len(said) > 1
         pairs = zip(methods, layers, strict=True)
         return ["\n".join(word for word, shown in zip(pair, differ, strict=True) if shown and word) for pair in pairs]
 
@@ -164,5 +165,5 @@ def _layer(explainer: Explainer) -> str:
     """Return the name of the layer: as the user said it, else the one that was chosen."""
     said = explainer.layer
     if said is None or said == "auto":
-        return "" if explainer.choice is None else str(explainer.choice.layer)
+        return "" if explainer.choice is None else explainer.choice.layer.name
     return said if isinstance(said, str) else ", ".join(said)

@@ -191,7 +191,7 @@ class _FigureLayout:
 
     def fitting(self, title: str, width: float) -> float:
         """Return the font size at which *title* is as wide as *width* at most."""
-        return self.grid.font * min(1.0, width / max(_wide(title.split("\n"), self.grid.font), 1e-6))
+        return self.grid.font * min(1.0, 0.94 * width / max(_wide(title.split("\n"), self.grid.font), 1e-6))
 
 
 def _wide(titles: Sequence[str], font: float) -> float:
