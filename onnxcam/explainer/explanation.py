@@ -21,6 +21,7 @@ from onnxcam.media import image as pictures
 from onnxcam.media.heatmap import BY_VALUE, Opacity, require_opacity
 from onnxcam.media.signal import Signal
 from onnxcam.media.video import Clip
+from onnxcam.methods import METHODS
 
 __all__ = ["GREEN", "WHITE", "Explanation"]
 
@@ -191,15 +192,18 @@ class Explanation:
     @property
     def peak(self) -> float:
         """The value by which the raw map was divided: its largest one, or its largest magnitude."""
-        if self.is_of_pixels and self.map.min(initial=0) < 0:  # the sum over the channels
+        if self.raw.ndim > self.map.ndim and self.map.min(initial=0) < 0:  # the sum over the channels
             return float(np.abs(self.raw.sum(axis=int(np.argmin(self.raw.shape)))).max(initial=0))
         has_signs = self.raw.ndim > self.map.ndim or self.map.min(initial=0) < 0
         return float((np.abs(self.raw) if has_signs else self.raw).max(initial=0))
 
     @property
     def is_of_pixels(self) -> bool:
-        """Whether the method has a value for each pixel and channel of the image, as those of gradients have."""
-        return self.parts is None and self.signal is None and self.raw.ndim > self.map.ndim
+        """Whether the method has a value for each pixel of the image, as those of gradients and relevance have."""
+        if self.parts is not None or self.signal is not None:
+            return False
+        method = METHODS.get(self.method)
+        return self.raw.ndim > self.map.ndim if method is None else method.of_pixels
 
     @property
     def _shown(self) -> NDArray[np.float32]:

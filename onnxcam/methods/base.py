@@ -59,6 +59,8 @@ class _MethodEntry:
     at_layer: bool
     """The map is [N, *space of the layer, or of the input if the method uses none]; else the input's, signed."""
     uses_layer: bool
+    of_pixels: bool = False
+    """The map has a value of its own for each pixel of the input, and is drawn as such."""
     sensitivity: bool = False
     """The map is a gradient: the effect of a change of the input, not the input's contribution to the score."""
     needs_attention: bool = False
@@ -174,6 +176,7 @@ def method(
     *,
     at_layer: bool,
     uses_layer: bool | None = None,
+    of_pixels: bool = False,
     summed: bool = False,
     blind: bool = False,
     pooled: bool = False,
@@ -192,6 +195,7 @@ def method(
             summary=docstring_summary(function),
             at_layer=at_layer,
             uses_layer=at_layer if uses_layer is None else uses_layer,
+            of_pixels=of_pixels or not at_layer,
             emit=function,
             summed=summed,
             blind=blind,
@@ -228,6 +232,7 @@ def procedure(
             summary=docstring_summary(function),
             at_layer=at_layer,
             uses_layer=uses_layer,
+            of_pixels=not at_layer,
             run=function,
             emit=around,
             uses_head=uses_head,
