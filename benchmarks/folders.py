@@ -25,7 +25,7 @@ from onnxcam import Explainer
 from onnxcam.compare.observer import Observer
 from onnxcam.compare.pack import pack
 from onnxcam.compare.validate import validate
-from onnxcam.explainer.explanation import Drawing
+from onnxcam.explainer.drawing import Drawing
 from onnxcam.explainer.manifest import Folder
 from onnxcam.explainer.many import explain_images, identity
 from onnxcam.media import image

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from onnxcam.diagnosis.repair import repair
     from onnxcam.explainer.explainer import Explainer, explain
     from onnxcam.explainer.explanation import Explanation
+    from onnxcam.explainer.sheet import sheet
 
 __version__ = "0.1.0"
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "errors",
     "explain",
     "repair",
+    "sheet",
     "testing",
 ]
 
@@ -49,6 +51,7 @@ _HOMES = {
     "batch": "onnxcam.batching.batch",
     "diagnose": "onnxcam.diagnosis.diagnose",
     "repair": "onnxcam.diagnosis.repair",
+    "sheet": "onnxcam.explainer.sheet",
 }
 
 

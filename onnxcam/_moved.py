@@ -122,6 +122,10 @@ _METHODS = {
 _SETTINGS = {"read_settings": "methods.settings.read_settings"}
 NAMES: Mapping[str, Mapping[str, str]] = {
     "compare.report.panel": {"Picture": "media.image.RgbImage"},
+    "explainer.explanation": {
+        name: f"explainer.drawing.{name}"
+        for name in ("EXACT", "FORMATS", "MAPS", "SMALL", "SUFFIXES", "Drawing", "check_drawing")
+    },
     "media.heatmap": {"Corners": "media.heatmap.PixelBox"},
     "media.image_headers": {"Size": "media.image_headers.WidthHeight"},
     "methods": _METHODS,

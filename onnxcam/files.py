@@ -335,7 +335,7 @@ def _is_our_journal(path: Path) -> bool:
 
 
 def _is_our_report(path: Path) -> bool:
-    """Whether *path* names onnxcam near its beginning, as report.html and junit.xml do."""
+    """Whether *path* names onnxcam near its beginning, as report.html, junit.xml and sheets do."""
     with path.open("rb") as file:
         return b"onnxcam" in file.read(2048)
 
@@ -344,6 +344,10 @@ def _is_entry(one: object) -> bool:
     """Whether *one* is an entry of an explanation, or of an image that could not be explained."""
     found = one.keys() if isinstance(one, dict) else set()
     return {"image", "method", "map", "overlay"} <= found or found == {"image", "error"}
+
+
+def _is_our_pdf(path: Path) -> bool:
+    return b"/Creator (onnxcam" in path.read_bytes()
 
 
 def _is_our_text(path: Path) -> bool:
@@ -359,4 +363,7 @@ _MARKS: dict[str, Callable[[Path], bool]] = {
     ".jsonl": _is_our_journal,
     ".html": _is_our_report,
     ".xml": _is_our_report,
+    ".pdf": _is_our_pdf,
+    ".png": _is_our_report,
+    ".svg": _is_our_report,
 }

@@ -20,7 +20,7 @@ from onnxcam.batching.sources import Picture, Source, read_source
 from onnxcam.batching.store import HEADER, OURS, Store, open_store
 from onnxcam.batching.supervisor import SECONDS
 from onnxcam.errors import IncompleteError, ModelError, OnnxcamError, OutputError
-from onnxcam.explainer.explanation import Drawing
+from onnxcam.explainer.drawing import Drawing
 from onnxcam.explainer.options import Options
 from onnxcam.graph.io import ModelLike
 from onnxcam.hub import local

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from onnxcam.explainer.explanation import EXACT, SUFFIXES, Drawing
+from onnxcam.explainer.drawing import EXACT, SUFFIXES, Drawing
 
 __all__ = ["CHUNK", "DONE", "FAILED", "JOB", "READY", "STARTED", "Job"]
 

@@ -49,7 +49,7 @@ def measures(explanation: Explanation, truth: NDArray[np.bool_] | None) -> dict[
     if truth is not None:
         found["map_truth"] = float((heat * object_).sum(dtype=np.float64) / total)
     return found | {
-        "box": _box(heat, size, (height, width)),
+        "box": _box(heat, explanation.threshold, size, (height, width)),
         "map_area": np.count_nonzero(heat >= 0.5 * heat.max()) / heat.size,
         "map_x": _centre(heat.sum(axis=0, dtype=np.float64)),
         "map_y": _centre(heat.sum(axis=1, dtype=np.float64)),
@@ -98,9 +98,11 @@ def _heat(heat: NDArray[np.float32]) -> bytes:
     return np.rint(small * (255 / top if top > 0 else 0)).astype(np.uint8).tobytes()
 
 
-def _box(heat: NDArray[np.float32], size: tuple[int, int], whole: tuple[int, int]) -> list[int] | None:
+def _box(
+    heat: NDArray[np.float32], threshold: float, size: tuple[int, int], whole: tuple[int, int]
+) -> list[int] | None:
     """Return the box around the map's largest region, in pixels of the picture."""
-    found = heatmap.box(heat)
+    found = heatmap.box(heat, threshold)
     if found is None:
         return None
     y, x = whole[0] / size[0], whole[1] / size[1]

@@ -24,8 +24,9 @@ from onnxcam.batching.schema import BatchRow
 from onnxcam.batching.sources import Picture
 from onnxcam.child_process import read_frame, serving, write_frame
 from onnxcam.errors import ImageError, MethodError, MissingRuleError, OnnxcamError, ProviderError
+from onnxcam.explainer.drawing import Drawing
 from onnxcam.explainer.explainer import Explainer
-from onnxcam.explainer.explanation import Drawing, Explanation
+from onnxcam.explainer.explanation import Explanation
 from onnxcam.explainer.many import identity
 from onnxcam.explainer.request import PreprocessedImage
 from onnxcam.media import image as images

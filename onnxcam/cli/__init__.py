@@ -18,6 +18,7 @@ from onnxcam.cli import (
     bake,
     batch,
     compare,
+    compare_methods,
     demo,
     diagnose,
     evaluate,
@@ -56,6 +57,7 @@ _COMMANDS = (
     batch,
     merge,
     audit,
+    compare_methods,
     evaluate,
     validate,
     diagnose,
@@ -163,4 +165,4 @@ def _with_common(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 for _command in _COMMANDS:
-    app.command(_command.__name__.rpartition(".")[2], cls=Command)(_with_common(_command.command))
+    app.command(_command.__name__.rpartition(".")[2].replace("_", "-"), cls=Command)(_with_common(_command.command))

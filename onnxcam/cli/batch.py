@@ -98,7 +98,7 @@ def command(
 
     from onnxcam.batching.batch import batch
     from onnxcam.cli import show
-    from onnxcam.explainer.explanation import Drawing, check_drawing
+    from onnxcam.explainer.drawing import Drawing, check_drawing
 
     if top is not None and target:
         raise typer.BadParameter("--top and --target exclude each other; give one")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxcam.cli import options, parts
+from onnxcam.cli import options, parts, sheets
 from onnxcam.progress import Progress, quiet
 
 if TYPE_CHECKING:
@@ -51,7 +52,15 @@ def command(
             help="Smoothing: none, aug (average over augmented images), eigen (first principal component) or aug+eigen."
         ),
     ] = "none",
-    layer: options.LayerOption = "auto",
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer",
+            "-l",
+            help="Layer to explain: auto, or the name of a tensor, node or module; repeatable.",
+            show_default="auto",
+        ),
+    ] = None,
     preprocess: options.PreprocessOption = None,
     labels: options.LabelsOption = None,
     inputs: options.InputsOption = None,
@@ -82,8 +91,14 @@ def command(
     provider: options.ProviderOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the entries of this run in manifest.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("onnxcam-out"),
-    opacity: options.OpacityOption = "value",
-    colormap: options.ColormapOption = None,
+    opacity: sheets.OpacityOption = "value",
+    colormap: sheets.ColormapOption = None,
+    colorbar: sheets.ColorbarOption = None,
+    title: sheets.TitleOption = None,
+    beside: sheets.BesideOption = False,
+    sheet: sheets.SheetOption = None,
+    scale: sheets.ScaleOption = "image",
+    dpi: sheets.DpiOption = 200,
     signed: Annotated[bool, typer.Option("--signed", help="Also show negative evidence, in blue.")] = False,
     boxes: Annotated[
         bool,
@@ -128,8 +143,8 @@ def command(
     An interrupted run resumes when you repeat the command.
     """
     from onnxcam.cli import show, summary
+    from onnxcam.explainer.drawing import Drawing, check_drawing
     from onnxcam.explainer.explainer import Explainer
-    from onnxcam.explainer.explanation import Drawing, check_drawing
     from onnxcam.explainer.manifest import Folder
     from onnxcam.explainer.many import explain_images, identity
     from onnxcam.media import image
@@ -139,12 +154,15 @@ def command(
     if top is not None and target:
         raise typer.BadParameter("--top and --target exclude each other; give one")
     drawing = Drawing(
-        opacity=options.opacity(opacity),
+        opacity=sheets.opacity(opacity),
         colormap=colormap,
         boxes=boxes,
         maps=maps,  # type: ignore[typeddict-item]
         format=format,  # type: ignore[typeddict-item]
         quality=quality,
+        colorbar=bool(colorbar),
+        title=title,
+        beside=beside,
     )
     check_drawing(drawing)
     asked = parts.Asked(
@@ -154,17 +172,23 @@ def command(
         preprocess=preprocess,
         tiles=parts.tiles(tiles),
     )
-    methods = list(method or ["auto"])
-    if len(set(methods)) < len(methods):
-        raise typer.BadParameter("--method names the same method twice")
+    methods, every_layer = list(method or ["auto"]), list(layer or ["auto"])
+    for given, name in ((methods, "method"), (every_layer, "layer")):
+        if len(set(given)) < len(given):
+            raise typer.BadParameter(f"--{name} names the same {name} twice")
+    look = {"opacity": drawing["opacity"], "colormap": colormap, "boxes": boxes, "scale": scale, "dpi": dpi}
+    look |= {"colorbar": colorbar is not False, "original": beside, "title": model.stem if title == "auto" else title}
+    figure = None if sheet is None else sheets.SheetRun(sheet, overwrite, look)
     source, images = parts.opened(model, images, part, asked)
     names = image.files(images)
+    if figure is not None:
+        figure.check([model, *names])
     if frames is not None and not any(map(is_video, names)):
         raise typer.BadParameter("--frames is for videos, and none of the files is one")
     explainer = Explainer(
         source,
         method=methods[0],
-        layer=layer,
+        layer=every_layer[0],
         provider=provider,
         preprocess=preprocess,
         labels=labels,
@@ -189,13 +213,16 @@ def command(
         overlap=overlap,
         frames=frames,
     )
-    others = [explainer.replace(method=one) for one in methods[1:]]
+    others = [explainer.replace(method=one, layer=at) for one, at in list(product(methods, every_layer))[1:]]
     wanted: Sequence[str | None] = [f"top={top}"] if top else options.once(target) or [None]
     for one in wanted:
         explainer.check(one)
+    if figure is not None:
+        figure.write([explainer, *others], names, wanted, strict=strict, as_json=as_json)
+        return
     if boxes and any(one.finds_concepts for one in (explainer, *others)):
         raise typer.BadParameter("--boxes is for one map, and dff draws all concepts; choose one, --set rank=1")
-    own = {"methods": methods} if others else {}
+    own = {"methods": methods, "layers": every_layer} if others else {}
     share = any(one.finds_concepts and one.shares_concepts for one in (explainer, *others))
     several = {**identity(explainer, wanted, **drawing), **own} if len(names) > 1 and not share else None
     progress: Progress = show.explaining if find_method(explainer.method).in_graph and several else quiet

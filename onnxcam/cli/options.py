@@ -9,9 +9,6 @@ from typing import Annotated
 
 import typer
 
-from onnxcam.errors import OutputError
-from onnxcam.media.heatmap import BY_VALUE, Opacity, require_opacity
-
 ModelArgument = Annotated[Path, typer.Argument(help="Model (.onnx).", show_default=False)]
 LayerOption = Annotated[
     str, typer.Option("--layer", "-l", help="Layer to explain: auto, or the name of a tensor, node or module.")
@@ -168,23 +165,6 @@ OverlapOption = Annotated[
     float | None,
     typer.Option("--overlap", help="Share of a window that the next one covers too. Default: 0.5.", show_default=False),
 ]
-OpacityOption = Annotated[
-    str,
-    typer.Option(
-        "--opacity",
-        "--alpha",
-        help="Opacity of the map in the overlay: value (as strong as the map), or a number from 0 to 1.",
-    ),
-]
-ColormapOption = Annotated[
-    str | None,
-    typer.Option(
-        "--colormap",
-        help="Colour map: inferno (default), viridis, cividis, magma, plasma, blues (default for maps of pixels and "
-        "signals), turbo, jet, hot or gray.",
-        show_default=False,
-    ),
-]
 LettersOption = Annotated[
     str | None,
     typer.Option("--letters", help="Letters of a text recogniser, in order, or a file of them.", show_default=False),
@@ -236,14 +216,6 @@ def pairs(words: Sequence[str] | None, option: str = "--set", example: str = "sa
         if "=" not in word.strip("="):
             raise typer.BadParameter(f"{option} takes name=value, such as {option} {example}, not {word!r}")
     return dict(word.split("=", 1) for word in words)
-
-
-def opacity(words: str) -> Opacity:
-    """Return the opacity in *words*, ``value`` or a number; raise a usage error for other words."""
-    try:
-        return require_opacity(words if words == BY_VALUE else float(words))
-    except (ValueError, OutputError) as error:
-        raise typer.BadParameter(f"--opacity takes value, or a number from 0 to 1, not {words!r}") from error
 
 
 def lengths(words: str | None) -> tuple[int, ...] | None:

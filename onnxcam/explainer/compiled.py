@@ -178,7 +178,7 @@ _SIZES = (97, 224, 320)
 
 def _mixed(prepared: PreparedModel, method: Method, aim: Aim) -> list[Layer]:
     """Return a layer that stands for all of those that *method* mixes without being given one, as FullGrad does."""
-    if not method.at_layer or method.at_pixels or method.black_box:
+    if method.of_pixels or method.black_box:
         return []
     graph = prepared.model.graph
     return candidates(graph, prepared.image, aim.locate(graph), STANDARD)[:1]

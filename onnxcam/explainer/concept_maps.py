@@ -12,7 +12,8 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.explainer.explanation import EXACT, SUFFIXES, Drawing, Explanation, check_drawing, npy, write_encoded
+from onnxcam.explainer.drawing import EXACT, SUFFIXES, Drawing, check_drawing
+from onnxcam.explainer.explanation import Explanation, npy, write_encoded
 from onnxcam.media import concept_picture
 from onnxcam.media import image as pictures
 from onnxcam.media.heatmap import BY_VALUE, Opacity

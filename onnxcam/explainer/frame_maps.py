@@ -41,12 +41,10 @@ def explain_frames(
     for frame in taken:
         one = explainer(explainer.prepare(frame), wanted, inputs)
         picture = video.small(frame)
-        assert one.map_at is not None
-        maps.append(one.map_at(picture.shape[:2]))
+        found.append(replace(one.resized(picture), detection=one.detection))
+        maps.append(found[-1].map)
         frames.append(picture)
-        seen = _scaled(one.seen, picture.shape[1] / frame.shape[1], picture.shape[0] / frame.shape[0])
-        found.append(replace(one, image=picture, map=maps[-1], map_at=None, outputs={}, seen=seen))
-    peaks = np.array([_peak(one, explainer.signed) for one in found])
+    peaks = np.array([one.peak for one in found])
     scales = peaks / max(float(peaks.max()), 1e-38)
     best = max(found, key=lambda one: one.score)
     clip = Clip(np.stack(frames), tuple(chosen), rate, scores=tuple(one.score for one in found))
@@ -61,23 +59,9 @@ def explain_frames(
     )
 
 
-def _scaled(
-    seen: tuple[float, float, float, float] | None, x: float, y: float
-) -> tuple[float, float, float, float] | None:
-    """Return the part of a frame that the network sees in the pixels of a smaller one."""
-    return None if seen is None else (seen[0] * x, seen[1] * y, seen[2] * x, seen[3] * y)
-
-
 def _warnings(found: Sequence[Explanation]) -> tuple[str, ...]:
     """Return the warnings of the frames; those of some frames only say of how many."""
     counts = Counter(text for one in found for text in one.warnings)
     return tuple(
         text if count == len(found) else f"in {count} of {len(found)} frames {text}" for text, count in counts.items()
     )
-
-
-def _peak(one: Explanation, signed: bool) -> float:
-    """Return the value by which the raw map of *one* was divided."""
-    if one.raw.ndim > 2:  # of a gradient method, with channels
-        return float(np.abs(one.raw).max())
-    return float(np.abs(one.raw).max() if signed else max(one.raw.max(), 0))

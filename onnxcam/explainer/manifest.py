@@ -13,7 +13,8 @@ from typing import Any, TypeAlias, Unpack
 from onnxcam import files, journal
 from onnxcam.errors import OnnxcamError
 from onnxcam.explainer.concept_maps import ConceptMaps
-from onnxcam.explainer.explanation import SMALL, Drawing, Explanation
+from onnxcam.explainer.drawing import SMALL, Drawing
+from onnxcam.explainer.explanation import Explanation
 from onnxcam.metadata.reading import Part
 from onnxcam.text import finite, to_json_rows
 

@@ -13,8 +13,8 @@ from typing import Any, TypeAlias, Unpack
 import onnxcam
 from onnxcam import paths, pipeline
 from onnxcam.errors import ImageError, MethodError, MissingRuleError, OnnxcamError, OutputError, ProviderError
+from onnxcam.explainer.drawing import Drawing
 from onnxcam.explainer.explainer import Explainer
-from onnxcam.explainer.explanation import Drawing
 from onnxcam.explainer.manifest import Entry, Folder, Named
 from onnxcam.explainer.named_files import hashes, named_by
 from onnxcam.explainer.request import PreprocessedImage

@@ -265,7 +265,7 @@ class Runner:
     def _check_words(self) -> None:
         """Raise MethodError for methods whose map would have no place in what a joined decoder sees of the image."""
         asked, own = Prompting.of(self.network.names.metadata), self.method
-        of_cells = own.uses_layer or (own.in_graph and own.at_layer and not own.at_pixels)
+        of_cells = own.uses_layer or (own.in_graph and not own.of_pixels)
         if asked is not None and asked.has_tiles and of_cells:
             raise MethodError(
                 f"{self.method.id} has no place in an image that the encoder sees in tiles; use --method attnlrp, or "

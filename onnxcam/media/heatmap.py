@@ -20,8 +20,10 @@ from onnxcam.structure.place import Place
 __all__ = [
     "BY_VALUE",
     "COLORMAPS",
+    "OF_PIXELS",
     "OUTLIERS",
     "STRONGEST",
+    "THRESHOLD",
     "Colour",
     "Map",
     "Opacity",
@@ -40,6 +42,7 @@ __all__ = [
     "require_opacity",
     "scaled",
     "sentence",
+    "top",
 ]
 
 Map = NDArray[np.float32]
@@ -51,6 +54,8 @@ BY_VALUE: Literal["value"] = "value"
 """The opacity that follows the map."""
 STRONGEST = 0.8
 """The weight of the colours where the map is largest, by value; on paper it is 1."""
+THRESHOLD, OF_PIXELS = 0.25, 0.15
+"""The share of the maximum from which a pixel is in a box, and that of maps of single pixels; `Explanation.box`."""
 OUTLIERS = 0.02
 """The share of a map of single pixels that is drawn in the strongest colour."""
 _PALE = 0.3  # how dark black is on paper
@@ -226,10 +231,15 @@ def scaled(heat: Map, share: float = OUTLIERS) -> Map:
     captum scales attributions in this way (``outlier_perc=2``): the few largest of a map of single pixels do not hide
     the others. A map of zeros stays.
     """
+    largest = top(heat, share)
+    return np.clip(heat / largest, -1, 1).astype(np.float32) if largest > 0 else heat
+
+
+def top(heat: Map, share: float = OUTLIERS) -> float:
+    """Return the value above which *share* of the sum of the magnitudes lies; 0 for a map of zeros."""
     rising = np.sort(np.abs(heat), axis=None)
     total = np.cumsum(rising, dtype=np.float64)
-    top = float(rising[np.searchsorted(total, (1 - share) * total[-1])]) if heat.size else 0.0
-    return np.clip(heat / top, -1, 1).astype(np.float32) if top > 0 else heat
+    return float(rising[np.searchsorted(total, (1 - share) * total[-1])]) if heat.size else 0.0
 
 
 def sentence(
@@ -251,16 +261,16 @@ def sentence(
     return np.concatenate(tiles, axis=1)
 
 
-def box(heat: Map, threshold: float = 0.15) -> PixelBox | None:
+def box(heat: Map, threshold: float = THRESHOLD) -> PixelBox | None:
     """Return the box (x1, y1, x2, y2) around the largest connected part above *threshold* of the maximum.
 
     x2 and y2 are one past the last pixel. None if the map is zero. The CAM papers locate objects in this way
-    (1512.04150, 1610.02391: 15 % of the maximum).
+    (1512.04150 at 20 %, 1610.02391 at 15 % of the maximum).
     """
     return next(iter(boxes(heat, threshold)), None)
 
 
-def boxes(heat: Map, threshold: float = 0.15, least: float = 0.0) -> list[PixelBox]:
+def boxes(heat: Map, threshold: float = THRESHOLD, least: float = 0.0) -> list[PixelBox]:
     """Return the boxes around all connected parts above *threshold* of the maximum, the largest part first.
 
     Parts smaller than *least*, a share of the image's area, are left out.

@@ -65,6 +65,8 @@ class _MethodEntry:
     at_layer: bool
     """The map is [N, *space of the layer, or of the input if the method uses none]; else the input's, signed."""
     uses_layer: bool
+    of_pixels: bool = False
+    """The map has a value of its own for each pixel of the input, and is drawn as such."""
     sensitivity: bool = False
     """The map is a gradient: the effect of a change of the input, not the input's contribution to the score."""
     needs_attention: bool = False
@@ -81,8 +83,6 @@ class _MethodEntry:
     """When a map is blank, and what to try then: `onnxcam inspect` and the warning of a blank map say so."""
     needs_words: bool = False
     """The method applies to vision-language decoders only: it explains words."""
-    at_pixels: bool = False
-    """The cells of the map are those of the image's tensor itself, though it has the sign and the form of a layer's."""
     extra: str | None = None
     """The extra of onnxcam that installs the libraries that the method needs."""
 
@@ -186,6 +186,7 @@ def method(
     *,
     at_layer: bool,
     uses_layer: bool | None = None,
+    of_pixels: bool = False,
     summed: bool = False,
     class_independent: bool = False,
     caveat: str = "",
@@ -196,7 +197,6 @@ def method(
     additive: bool = False,
     sums_channels: bool = False,
     needs_words: bool = False,
-    at_pixels: bool = False,
     weights: Emit | None = None,
 ) -> Callable[[Emit], Emit]:
     """Enter the function below, which emits the map, into the registry as method *id*; see `GraphMethod`."""
@@ -208,6 +208,7 @@ def method(
             summary=docstring_summary(function),
             at_layer=at_layer,
             uses_layer=at_layer if uses_layer is None else uses_layer,
+            of_pixels=of_pixels or not at_layer,
             emit=function,
             summed=summed,
             class_independent=class_independent,
@@ -219,7 +220,6 @@ def method(
             additive=additive,
             sums_channels=sums_channels,
             needs_words=needs_words,
-            at_pixels=at_pixels,
             weights=weights,
         )
         return function
@@ -249,6 +249,7 @@ def procedure(
             summary=docstring_summary(function),
             at_layer=at_layer,
             uses_layer=uses_layer,
+            of_pixels=not at_layer,
             run=function,
             emit=around,
             uses_head=uses_head,

@@ -78,7 +78,7 @@ def lrp_gamma(context: MapContext) -> ir.Value:
     return _score_relevance(context, LRP_GAMMA)
 
 
-@method("attnlrp", at_layer=True, uses_layer=False, at_pixels=True)
+@method("attnlrp", at_layer=True, uses_layer=False, of_pixels=True)
 def attnlrp(
     context: MapContext,
     first: Literal["flat", "gamma", "epsilon"] = "flat",
