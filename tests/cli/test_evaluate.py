@@ -219,6 +219,8 @@ def test_the_page(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     truth = json.loads(TRUTH.read_text())
     names = Explainer(SHAPES).class_names or []
     shutil.copy(SHAPES, "model.onnx")
+    for name in ("clip_image.onnx", "clip_text.onnx", "clip_text.tokenizer.json"):
+        shutil.copy(Path(__file__).parents[2] / "models" / name, name)
     for folder in ("masks", "labelmaps"):
         Path(folder).mkdir()
     for own, name in (("shapes_1", "cat"), ("shapes_2", "dog")):

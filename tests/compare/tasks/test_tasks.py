@@ -13,7 +13,6 @@ from onnxcam.compare.tasks.observation import Observation, only_class
 from onnxcam.compare.thresholds import parse
 from onnxcam.compare.validate import validate
 from onnxcam.errors import MetricError, ModelError, TargetError
-from onnxcam.targets.descriptions import Descriptions
 from onnxcam.targets.registry import TASK_TYPES, Task
 from onnxcam.targets.tensors import Tensors
 from tests.compare.tasks.twins import MODELS, drawn, headed
@@ -58,8 +57,7 @@ def test_one_class_by_name_or_index() -> None:
 
 
 def test_every_task_of_onnxcam_is_compared() -> None:
-    of_files = [task for task in (*TASK_TYPES, Tensors) if task is not Descriptions]  # a decoder is several files
-    assert all(any(issubclass(task, one.task) for one in OBSERVATIONS) for task in of_files)
+    assert all(any(issubclass(task, one.task) for one in OBSERVATIONS) for task in (*TASK_TYPES, Tensors))
 
 
 def test_a_task_of_the_user_is_not_compared() -> None:
