@@ -47,6 +47,8 @@ def test_options_that_do_not_fit(onnxcam, exported: ExportedDecoder, photo: Path
     for words, message in (
         ([exported.folder], "missing argument 'IMAGES...'"),
         ([photo, photo, "--prompt", "what"], "--prompt is for vision-language decoders"),
+        ([photo, photo, "--tiles", "2x2"], "--tiles is for vision-language decoders"),
+        ([exported.folder, photo, "--tiles", "2by2"], "--tiles takes ROWSxCOLUMNS, such as --tiles 2x3"),
         (["--part", "vision", photo], "--part takes name=value, such as --part vision=vision_encoder.onnx"),
         (["--part", f"vision={exported.folder / 'vision_encoder.onnx'}", photo], "the part 'embed' is missing"),
     ):
