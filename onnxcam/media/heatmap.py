@@ -179,9 +179,10 @@ def _by_value(image: NDArray[np.uint8], level: NDArray[np.uint8], colormap: str,
 
     weight = colours.weights(colormap, strongest)
     shade = np.round(weight[:, None] * colours.table(colormap)).astype(np.uint8)
-    rest = np.repeat(np.round(255 * (1 - weight)).astype(np.uint8)[:, None], 3, axis=1)
-    kept = cv2.multiply(np.ascontiguousarray(image), rest[level], scale=1 / 255)
-    return np.asarray(cv2.add(kept, shade[level]), np.uint8)
+    rest = np.round(255 * (1 - weight)).astype(np.uint8)
+    levels = cv2.merge([level] * 3)
+    kept = cv2.multiply(np.ascontiguousarray(image), cv2.LUT(levels, rest), scale=1 / 255)
+    return np.asarray(cv2.add(kept, cv2.LUT(levels, shade[None])), np.uint8)
 
 
 def _signed(image: NDArray[np.uint8], heat: Map, opacity: float) -> NDArray[np.uint8]:
