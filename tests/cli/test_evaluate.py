@@ -34,7 +34,7 @@ def test_boxes_with_classes(onnxcam: Run) -> None:
     ran = onnxcam("evaluate", SHAPES, PICTURE, "--truth", TRUTH, "--baselines", *QUICK, "-o", "out")
     assert ran.code == 0, ran.err
     assert ran.err == ""
-    _, *rows = [line.split("\t") for line in ran.out.splitlines()]
+    rows = [line.split("\t") for line in ran.out.splitlines()]
     expected = [id for id, thing in all_metrics().items() if thing.group in DEFAULT]
     assert [row[:2] for row in rows] == [[id, method] for id in expected for method in ("gradcam", "random", "centre")]
     assert rows[0] == ["pointing-game", "gradcam", "1.0000", "", ""]  # one image has no interval
