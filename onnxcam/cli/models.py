@@ -27,4 +27,4 @@ def command(
             for one in MODELS
         ],
     )
-    show.print_err(f"for example: {MODELS[0].recipe}", "dim")
+    show.print_err(f"for example (no entry was run where onnxcam is built): {MODELS[0].recipe}", "dim")
