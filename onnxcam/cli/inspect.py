@@ -67,6 +67,10 @@ def command(
         return
     from onnxcam.inspection import survey
 
+    if tokenizer is not None and not model.is_dir():
+        raise typer.BadParameter(
+            "--tokenizer is for a folder of the parts of a decoder, and MODEL is none; leave it out"
+        )
     found = survey(parts.joined(model, prompt=prompt, tokenizer=tokenizer, image_token=image_token, preprocess=None))
     if as_json:
         show.json(asdict(found))
