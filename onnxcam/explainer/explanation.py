@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam import files
+from onnxcam.explainer import explanation_html
 from onnxcam.explainer.drawing import EXACT, SUFFIXES, Drawing, check_drawing, is_figure
 from onnxcam.explainer.sheet import MapLook, Sheet, of_one
 from onnxcam.media import heatmap, planes, readable, signal_plot, video, volume
@@ -335,6 +336,12 @@ class Explanation:
         title = None if drawing["title"] == "auto" else drawing["title"] or ""
         look = MapLook(opacity, colormap, boxes)
         return of_one(self, look, colorbar=drawing["colorbar"], title=title, original=drawing["beside"]).image
+
+    def _repr_png_(self) -> bytes:
+        return explanation_html.png(self)
+
+    def _repr_html_(self) -> str:
+        return explanation_html.html(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "map": self.map, "map_at": None}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["drawable", "enlarged", "factor", "shortened"]
+__all__ = ["drawable", "enlarged", "factor", "fitted", "shortened", "shrunk"]
 
 _LEAST = 224
 """The shortest longer side of a picture that is written."""
@@ -28,6 +28,19 @@ def enlarged(image: NDArray[Any], heat: NDArray[np.float32], times: int) -> tupl
     height, width = heat.shape
     grown = cv2.resize(heat, (width * times, height * times), interpolation=cv2.INTER_LINEAR)
     return image.repeat(times, axis=0).repeat(times, axis=1), np.asarray(grown, np.float32)
+
+
+def fitted(size: Sequence[int], longest: int) -> tuple[int, int]:
+    """Return *size* (H, W), made smaller so that no side is above *longest*."""
+    scale = min(1.0, longest / max(size[:2]))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def shrunk(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return *image* [H, W, 3] in a smaller *size* (h, w)."""
+    import cv2
+
+    return np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def drawable(text: str) -> str:
