@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["drawable", "enlarged", "factor", "fitted", "shortened", "shrunk"]
+
+Pixels = TypeVar("Pixels", np.uint8, np.float32)
 
 _LEAST = 224
 """The shortest longer side of a picture that is written."""
@@ -36,11 +38,11 @@ def fitted(size: Sequence[int], longest: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def shrunk(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return *image* [H, W, 3] in a smaller *size* (h, w)."""
+def shrunk(image: NDArray[Pixels], size: tuple[int, int]) -> NDArray[Pixels]:
+    """Return *image* [H, W, 3], or a map [H, W], in a smaller *size* (h, w)."""
     import cv2
 
-    return np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA), image.dtype)
 
 
 def drawable(text: str) -> str:
