@@ -25,9 +25,10 @@ def text(content: object) -> Markup:
     return content if isinstance(content, Markup) else Markup(escape(visible(str(content), _LONGEST)))
 
 
-def picture(png: bytes, alternative: str, width: int | None = None, height: int | None = None) -> Markup:
-    """Return a .png file as an image, see `linked`."""
-    return linked(f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}", alternative, width, height)
+def picture(content: bytes, alternative: str, width: int | None = None, height: int | None = None) -> Markup:
+    """Return a .png or .jpg file as an image, see `linked`."""
+    kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
+    return linked(f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}", alternative, width, height)
 
 
 def linked(uri: str, alternative: str, width: int | None = None, height: int | None = None) -> Markup:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxcam import markup
 from onnxcam.explainer.sheet import MapLook, colours_of, named
@@ -23,11 +24,15 @@ _WIDE = 640
 
 
 def png(one: Explanation) -> bytes:
-    """Return the overlay as the content of a .png file, its longer side 320 pixels at most, 640 of what is no image."""
+    """Return the overlay as the content of a .png file, see `_small`."""
+    return image.encode(_small(one), Path("overlay.png"))
+
+
+def _small(one: Explanation) -> NDArray[np.uint8]:
+    """Return the overlay, its longer side 320 pixels at most, 640 of what is no image."""
     is_image = one.map.ndim == 2 and one.parts is None and one.signal is None
     drawn = one.overlay(times=readable.factor(one.map.shape) if is_image else 1)
-    small = readable.shrunk(drawn, readable.fitted(drawn.shape, _SIDE if is_image else _WIDE))
-    return image.encode(small, Path("overlay.png"))
+    return readable.shrunk(drawn, readable.fitted(drawn.shape, _SIDE if is_image else _WIDE))
 
 
 def html(one: Explanation) -> markup.Markup:
@@ -38,7 +43,7 @@ def html(one: Explanation) -> markup.Markup:
     ends = ("−1", "1") if is_signed else ("0", "1")
     name = named(one)
     shown = markup.block(
-        markup.picture(png(one), f"{one.method} map of {name} over the image"),
+        markup.picture(image.encode(_small(one), Path("overlay.jpg")), f"{one.method} map of {name} over the image"),
         markup.bar(image.encode(shades, Path("bar.png")), ends, f"colour bar from {ends[0]} to {ends[1]}"),
     )
     probability = None if one.probability is None else f"{one.probability:.1%}"

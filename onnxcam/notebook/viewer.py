@@ -9,7 +9,7 @@ from typing import Any
 from onnxcam import Explainer
 from onnxcam.errors import OnnxcamError, OutputError
 from onnxcam.explainer.explainer import Image
-from onnxcam.notebook.views import AUTO_LAYER, ExplanationViews, View
+from onnxcam.notebook.views import AUTO_LAYER, BrowserView, ExplanationViews
 from onnxcam.text import plain
 
 __all__ = ["viewer"]
@@ -47,7 +47,7 @@ def viewer(explainer: Explainer, image: Image, target: str = "", opacity: float 
     return kind(**options, **chosen, opacity=opacity, **_sent(shown)).of(views)
 
 
-def _sent(view: View) -> dict[str, Any]:
+def _sent(view: BrowserView) -> dict[str, Any]:
     """Return the traits that hold *view*."""
     return {
         "photo": view.photo,

@@ -17,7 +17,7 @@ from onnxcam.inspection import ModelReport, survey
 from onnxcam.media import colours, heatmap, image, readable
 from onnxcam.methods import METHODS
 
-__all__ = ["AUTO_LAYER", "SIDE", "ExplanationViews", "View", "view_of"]
+__all__ = ["AUTO_LAYER", "SIDE", "BrowserView", "ExplanationViews", "view_of"]
 
 SIDE = 480
 """The longer side of the picture that is sent to the browser, in pixels."""
@@ -27,7 +27,7 @@ _LEVELS = 256
 
 
 @dataclass(frozen=True)
-class View:
+class BrowserView:
     """What the browser draws of one explanation.
 
     Attributes:
@@ -48,7 +48,7 @@ class View:
     warnings: list[str]
 
 
-def view_of(one: Explanation) -> View:
+def view_of(one: Explanation) -> BrowserView:
     """Return the view of an explanation. What is no image is drawn whole, under a map of zeros."""
     colormap, is_signed = colours_of(one, MapLook())
     name = colormap or colours.OVER
@@ -59,7 +59,7 @@ def view_of(one: Explanation) -> View:
         heat = np.zeros(ground.shape[:2], np.float32)
     grey = _signed_levels(heat) if is_signed else colours.levels(heat)
     strongest = 1.0 if one.is_of_pixels else heatmap.STRONGEST
-    return View(
+    return BrowserView(
         photo=image.encode(ground, Path("photo.png")),
         heat=image.encode(np.repeat(grey[..., None], 3, axis=2), Path("heat.png")),
         palette=_signed_palette(strongest) if is_signed else _palette(name, strongest),
@@ -107,7 +107,7 @@ class ExplanationViews:
     def __init__(self, explainer: Explainer, picture: Image) -> None:
         self.first, self._picture = explainer, picture
         self._explainers: dict[tuple[str, str], Explainer] = {}
-        self._views: dict[tuple[str, str, str], View] = {}
+        self._views: dict[tuple[str, str, str], BrowserView] = {}
 
     @cached_property
     def _report(self) -> ModelReport:
@@ -134,7 +134,7 @@ class ExplanationViews:
             found = [self.first(self._picture)]
         return [(named(one), one.words) for one in found]
 
-    def view(self, target: str, layer: str, method: str) -> View:
+    def view(self, target: str, layer: str, method: str) -> BrowserView:
         """Return the view for *target*, empty for the default one; OnnxcamError where there is none."""
         key = target, layer, method
         if key not in self._views:

@@ -66,7 +66,7 @@ def test_an_explanation_shows_its_overlay_and_what_it_is_of(explained: Explanati
     overlay, bar = page.images
     assert all(image["alt"] for image in page.images)
     shown = decoded(base64.b64decode(str(overlay["src"]).partition(",")[2]))
-    np.testing.assert_array_equal(shown, decoded(explained._repr_png_()))
+    assert np.abs(shown.astype(float) - decoded(explained._repr_png_())).mean() < 4  # JPEG, which is smaller
     assert 224 <= max(shown.shape) <= 320
     assert (bar["width"], bar["height"]) == ("128", "10")
 

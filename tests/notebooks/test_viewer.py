@@ -20,7 +20,7 @@ from onnxcam.media import heatmap
 from onnxcam.media.signal import Signal
 from onnxcam.notebook import viewer
 from onnxcam.notebook.viewer import _widget
-from onnxcam.notebook.views import ExplanationViews, View, view_of
+from onnxcam.notebook.views import BrowserView, ExplanationViews, view_of
 from tests.batching.pictures import ASSETS, SHAPES
 from tests.notebooks.test_shown import decoded
 
@@ -33,7 +33,7 @@ def views() -> ExplanationViews:
     return ExplanationViews(Explainer(SHAPES), PICTURE)
 
 
-def blended(view: View, opacity: float = 1.0) -> np.ndarray:
+def blended(view: BrowserView, opacity: float = 1.0) -> np.ndarray:
     """What the browser draws of *view*, RGB, in floats."""
     photo, heat = decoded(view.photo)[..., ::-1], decoded(view.heat)[..., 0]
     colour = view.palette[heat].astype(float)
@@ -138,7 +138,7 @@ CANVAS = """() => { const one = document.querySelector(".onnxcam canvas");
   return [one.height, one.width, one.toDataURL("image/png").split(",")[1]]; }"""
 
 
-def traits(view: View) -> dict[str, Any]:
+def traits(view: BrowserView) -> dict[str, Any]:
     packed = {"photo": view.photo, "heat": view.heat, "palette": view.palette.tobytes()}
     text = {name: base64.b64encode(content).decode() for name, content in packed.items()}
     return {**text, "bar": view.bar, "said": view.said, "warnings": view.warnings, "error": ""}
