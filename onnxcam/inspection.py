@@ -15,7 +15,7 @@ from onnxcam.autodiff.core import dependents
 from onnxcam.errors import LayerError, OnnxcamError, TargetError
 from onnxcam.graph.io import ModelLike
 from onnxcam.media.volume import SCALINGS
-from onnxcam.metadata.reading import Part
+from onnxcam.metadata.reading import Reading
 from onnxcam.metadata.reserved import load_bare, stamp_of
 from onnxcam.methods import METHODS, Method, explanation_graph
 from onnxcam.methods.plugins import load_installed
@@ -84,7 +84,7 @@ class ModelReport:
     methods: dict[str, str] = field(default_factory=dict)
     class_independent: list[str] = field(default_factory=list)
     caveats: dict[str, str] = field(default_factory=dict)
-    reading: list[Part] = field(default_factory=list)
+    reading: Reading = field(default_factory=Reading)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -171,7 +171,7 @@ def _survey(path: ModelLike) -> ModelReport:
         found.inputs = found.inputs or [_tensor(value) for value in model.graph.inputs]
         found.outputs = found.outputs or [_tensor(value) for value in model.graph.outputs]
         tower = TextTower.of(path, model, None, "cpu")
-        found.reading = found.reading or ([] if tower is None else tower.reading)
+        found.reading = found.reading or Reading([] if tower is None else tower.reading)
         found.methods = dict.fromkeys(METHODS, "see the warning")
     return found
 

@@ -54,18 +54,18 @@ class _Characters:
 
     def target(self, op: Emitter, subject: PreparedModel, index: ir.Value) -> Aimed:
         """Emit the recognition of a character, or of the whole text."""
-        return _Reading(op, self.task).target(index)
+        return _TextReading(op, self.task).target(index)
 
     def outputs(self, op: Emitter, subject: PreparedModel) -> Mapping[str, ir.Value]:
         """Emit the indices of the letters of the text, −1 behind its end, int64 [N, T]."""
-        reading = _Reading(op, self.task)
+        reading = _TextReading(op, self.task)
         text = op.Where(op.Greater(reading.present, 0.0), reading.letters, op.const(np.array([-1])))
         text.shape = ir.Shape([subject.batch, self.count])
         return {TEXT: text}
 
 
 @dataclass(frozen=True)
-class _Reading:
+class _TextReading:
     """What the model reads, in the graph: T frames, of which each may be a letter of the text."""
 
     op: Emitter

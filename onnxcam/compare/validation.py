@@ -134,6 +134,11 @@ class Validation:
             "pictures": list(self.rows()),
         }
 
+    def _repr_html_(self) -> str:
+        from onnxcam.compare.report.notebook import html
+
+        return html(self)
+
     def save(self, directory: str | os.PathLike[str], overwrite: bool = False) -> list[Path]:
         """Write validation.json, report.html and junit.xml to *directory*, see `report.folder.save`."""
         from onnxcam.compare.report.folder import save

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, Unpack, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam import markup
 from onnxcam.errors import MethodError, ModelError, PreprocessError, TargetError
 from onnxcam.explainer.assembler import Assembler
 from onnxcam.explainer.compiled import CompiledExplanation
@@ -27,9 +28,10 @@ from onnxcam.explainer.tiled import TiledRunner
 from onnxcam.graph.cache import GraphCache
 from onnxcam.graph.io import ModelLike
 from onnxcam.hub import local
+from onnxcam.markup import Markup
 from onnxcam.media.tiles import OVERLAP, Tiling
 from onnxcam.media.video import is_video
-from onnxcam.metadata.reading import Part
+from onnxcam.metadata.reading import Part, Reading
 from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
 from onnxcam.methods import find_method, read_settings
 from onnxcam.methods.base import AUTO, INDEPENDENT, NONE, SMOOTH
@@ -594,11 +596,16 @@ class Explainer(FixedArguments):
         return self._runner.place(size)
 
     @property
-    def reading(self) -> list[Part]:
+    def reading(self) -> Reading:
         """What was read of the model: task, scores, boxes, layer, preprocessing …, and how each part is known."""
         choice = self.choice
         layer = [] if choice is None else [Part("layer", str(choice.layer), choice.source, choice.reason)]
-        return [*self.network.reading, *layer]
+        return Reading([*self.network.reading, *layer])
+
+    def _repr_html_(self) -> str:
+        name = str(self.model) if isinstance(self.model, str | os.PathLike) else f"a {type(self.model).__name__}"
+        said = [("model", name), ("method", self.method), ("provider", self.provider)]
+        return markup.block(markup.facts(said), Markup(self.reading._repr_html_()), markup.warned(self.warnings))
 
     @property
     def class_names(self) -> Sequence[str] | None:

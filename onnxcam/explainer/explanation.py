@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam import files
+from onnxcam.explainer import explanation_html
 from onnxcam.explainer.drawing import EXACT, SUFFIXES, Drawing, check_drawing, is_figure
 from onnxcam.explainer.sheet import MapLook, Sheet, of_one
 from onnxcam.media import heatmap, planes, readable, signal_plot, video, volume
@@ -126,7 +127,7 @@ class Explanation:
             OutputError: no colour map is called so, or the opacity is none.
         """
         require_opacity(opacity)
-        return self._drawn(self._shown, opacity, colormap, boxes, times)
+        return self._drawn(self.shown, opacity, colormap, boxes, times)
 
     def figure(
         self,
@@ -215,7 +216,7 @@ class Explanation:
         return self.raw.ndim > self.map.ndim if method is None else method.of_pixels
 
     @property
-    def _shown(self) -> NDArray[np.float32]:
+    def shown(self) -> NDArray[np.float32]:
         """The map, scaled for display."""
         return heatmap.scaled(self.map) if self.is_of_pixels else self.map
 
@@ -315,7 +316,7 @@ class Explanation:
         if timed is not None and self.along_time is not None:
             found["time"] = f"{start}-time.csv", _table(timed, self.along_time)
         if self.clip is not None and maps != "raw":
-            content = video.encode(self.clip, self._shown, chosen["opacity"], chosen["colormap"], self.seen)
+            content = video.encode(self.clip, self.shown, chosen["opacity"], chosen["colormap"], self.seen)
             found["video"] = f"{start}-overlay.mp4", content
         if maps == "all" and self.affine is None:
             found["map"] = f"{start}-map.npy", npy(self.map)
@@ -335,6 +336,12 @@ class Explanation:
         title = None if drawing["title"] == "auto" else drawing["title"] or ""
         look = MapLook(opacity, colormap, boxes)
         return of_one(self, look, colorbar=drawing["colorbar"], title=title, original=drawing["beside"]).image
+
+    def _repr_png_(self) -> bytes:
+        return explanation_html.png(self)
+
+    def _repr_html_(self) -> str:
+        return explanation_html.html(self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "map": self.map, "map_at": None}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from onnxcam.explainer.explanation import Explanation
 
-__all__ = ["MOST", "SCALES", "MapLook", "Scale", "Sheet", "named", "of_one", "require_scale", "sheet"]
+__all__ = ["MOST", "SCALES", "MapLook", "Scale", "Sheet", "colours_of", "named", "of_one", "require_scale", "sheet"]
 
 Scale: TypeAlias = Literal["image", "all", "own"]
 """Which maps of a method and layer share a scale: those of an image, all, or none."""
@@ -135,7 +135,9 @@ def sheet(
     if original:
         panels = [[_first(row), *drawn] for row, drawn in zip(grid, panels, strict=True)]
     label = f"share of the largest value{_WITHIN[scale] if len(every) > 1 else ''}"
-    bars = [ColourBar(*kind, label) for kind in dict.fromkeys(_bar(one, look) for one in every)] if colorbar else []
+    bars = (
+        [ColourBar(*kind, label) for kind in dict.fromkeys(colours_of(one, look) for one in every)] if colorbar else []
+    )
     return Sheet(FigureGrid(panels, list(rows), heads, title or "", bars, height, dpi, font))
 
 
@@ -146,7 +148,7 @@ def of_one(one: Explanation, look: MapLook, *, colorbar: bool, title: str | None
         panels.insert(0, FigurePanel(_original(one)))
     head = f"{named(one)} · {one.method}" if title is None else title
     height = int(np.clip(max(panel.image.shape[0] for panel in panels if panel.image is not None) / _ALONE, *_DPI))
-    bars = [ColourBar(*_bar(one, look), "share of the largest value")] if colorbar else []
+    bars = [ColourBar(*colours_of(one, look), "share of the largest value")] if colorbar else []
     return Sheet(FigureGrid([panels], title=head, bars=bars, height=_ALONE, dpi=height, font=11.0))
 
 
@@ -196,8 +198,8 @@ def _panel(one: Explanation | None, look: MapLook, ends: dict[Any, float], scale
     return FigurePanel(None) if one is None else FigurePanel(one.drawn_to(ends[_group(one, scale)], look), named(one))
 
 
-def _bar(one: Explanation, look: MapLook) -> tuple[str, bool]:
-    """Return the colour map of an explanation, and whether it is signed."""
+def colours_of(one: Explanation, look: MapLook) -> tuple[str, bool]:
+    """Return the colour map of an explanation, empty where it is signed, and whether it is signed."""
     is_signed = bool(one.map.min(initial=0) < 0)
     on_white = one.parts is not None or one.signal is not None or (one.is_of_pixels and look.opacity == BY_VALUE)
     default = colours.ON_WHITE if on_white and not one.is_volume and one.clip is None else colours.OVER

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["drawable", "enlarged", "factor", "shortened"]
+__all__ = ["drawable", "enlarged", "factor", "fitted", "shortened", "shrunk"]
+
+Pixels = TypeVar("Pixels", np.uint8, np.float32)
 
 _LEAST = 224
 """The shortest longer side of a picture that is written."""
@@ -28,6 +30,19 @@ def enlarged(image: NDArray[Any], heat: NDArray[np.float32], times: int) -> tupl
     height, width = heat.shape
     grown = cv2.resize(heat, (width * times, height * times), interpolation=cv2.INTER_LINEAR)
     return image.repeat(times, axis=0).repeat(times, axis=1), np.asarray(grown, np.float32)
+
+
+def fitted(size: Sequence[int], longest: int) -> tuple[int, int]:
+    """Return *size* (H, W), made smaller so that no side is above *longest*."""
+    scale = min(1.0, longest / max(size[:2]))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def shrunk(image: NDArray[Pixels], size: tuple[int, int]) -> NDArray[Pixels]:
+    """Return *image* [H, W, 3], or a map [H, W], in a smaller *size* (h, w)."""
+    import cv2
+
+    return np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA), image.dtype)
 
 
 def drawable(text: str) -> str:

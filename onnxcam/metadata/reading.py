@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["SOURCES", "Part"]
+from onnxcam import markup
+
+__all__ = ["SOURCES", "Part", "Reading"]
 
 SOURCES = {
     "user": "you said so",
@@ -47,3 +49,14 @@ class Part:
 
     def __str__(self) -> str:
         return f"{self.name}: {self.value} ({self.why or SOURCES[self.source]})"
+
+
+class Reading(list[Part]):
+    """What was read of a model: a list of `Part`. Notebooks show it as a table; guesses are marked."""
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (("⚠ " if one.guessed else "") + one.name, one.value, SOURCES[one.source], one.why if one.why else "")
+            for one in self
+        ]
+        return markup.table(rows, ("part", "read as", "known from", "evidence"))

@@ -162,6 +162,11 @@ class Evaluation:
             "similarity": result.similarity.mean(1).tolist(),
         }
 
+    def _repr_html_(self) -> str:
+        from onnxcam.metrics.notebook import html
+
+        return html(self)
+
     def save(self, directory: str | os.PathLike[str]) -> list[Path]:
         """Write evaluation.json, and curves.png and .pdf if there are curves, to *directory*; return their paths.
 

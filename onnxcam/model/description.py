@@ -32,7 +32,7 @@ from onnxcam.media import image as images
 from onnxcam.media.tiles import Tiling
 from onnxcam.metadata.labels import ClassNames
 from onnxcam.metadata.prompting import Prompting
-from onnxcam.metadata.reading import Part
+from onnxcam.metadata.reading import Part, Reading
 from onnxcam.model import inputs as other_inputs
 from onnxcam.model import probes
 from onnxcam.model.clip_modality import ClipModality, clip_length
@@ -213,7 +213,7 @@ class ModelDescription:
         return [self.look(tensor, None, self._other_images(tensor)) for tensor in self._probe_tensors()]
 
     @property
-    def reading(self) -> list[Part]:
+    def reading(self) -> Reading:
         """What was read of the model, and how each part is known."""
         task = self.task
         source = self.names.source("task") or task.source
@@ -227,7 +227,7 @@ class ModelDescription:
         if self.text_tower is not None:
             parts += self.text_tower.reading
         filled = other_inputs.sizes(self.others, self._lengths()).keys() - self.given_inputs.keys()
-        return [*parts, other_inputs.part(sorted(filled))] if filled else parts
+        return Reading([*parts, other_inputs.part(sorted(filled))] if filled else parts)
 
     @contextmanager
     def telling_guess(self) -> Iterator[None]:

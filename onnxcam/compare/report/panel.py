@@ -17,7 +17,7 @@ from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.map_comparison import ObjectComparison
 from onnxcam.compare.signal_inputs import drawn_record
 from onnxcam.errors import ImageError
-from onnxcam.media import heatmap, image
+from onnxcam.media import heatmap, image, readable
 from onnxcam.media.image import RgbImage
 from onnxcam.media.image_files import OF_NUMBERS
 
@@ -98,12 +98,12 @@ def panel(pair: ImageComparison, folders: Sequence[str] | None = None) -> Panel:
 
     Files outside *folders* are not opened and count as missing; None allows any folder.
     """
-    height, width = _fitted(pair.size)
+    height, width = readable.fitted(pair.size, SIDE)
     height = _RECORD if pair.size[0] == 1 else height
     try:
         if folders is not None:
             _require_inside(pair.picture, folders)
-        picture, missing = _shrunk(_read(pair), (height, width)), ""
+        picture, missing = readable.shrunk(_read(pair), (height, width)), ""
     except ImageError as error:
         picture, missing = None, str(error)
     ground = np.full((height, width, 3), 128, np.uint8) if picture is None else picture
@@ -119,8 +119,8 @@ def panel(pair: ImageComparison, folders: Sequence[str] | None = None) -> Panel:
 
 def overlays(picture: RgbImage, heats: Sequence[heatmap.Map]) -> tuple[list[str], int, int]:
     """Return *picture* and its overlays with *heats* [h, w], in [0, 1], as data URIs; and their width and height."""
-    height, width = _fitted((picture.shape[0], picture.shape[1]))
-    ground = _shrunk(picture, (height, width))
+    height, width = readable.fitted((picture.shape[0], picture.shape[1]), SIDE)
+    ground = readable.shrunk(picture, (height, width))
     drawn = [heatmap.overlay(ground, _enlarged(heat, (height, width))) for heat in heats]
     return [uri(ground), *map(uri, drawn)], width, height
 
@@ -219,17 +219,6 @@ def _require_inside(picture: str, folders: Sequence[str]) -> None:
     place = Path(os.path.realpath(picture))
     if not any(place.is_relative_to(os.path.realpath(folder)) for folder in folders) or not os.path.isfile(place):
         raise ImageError(f"{picture}: is not opened, as its path comes from a recording; give its folder with --images")
-
-
-def _fitted(size: tuple[int, int]) -> tuple[int, int]:
-    scale = min(1.0, SIDE / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def _shrunk(picture: RgbImage, size: tuple[int, int]) -> RgbImage:
-    import cv2
-
-    return np.asarray(cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _enlarged(kept: NDArray[np.floating], size: tuple[int, int]) -> heatmap.Map:
