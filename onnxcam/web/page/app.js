@@ -217,12 +217,12 @@ async function choose(index) {
   if (!camera) await explain(null);
 }
 
+/** Return the class of a name or a number, null where there is none. */
 function named(words) {
   const names = api.facts.labels ?? [];
   const index = names.findIndex((name) => name.toLowerCase() === words.toLowerCase());
   const number = index >= 0 ? index : /^\d+$/.test(words) ? Number(words) : NaN;
-  if (!(number < api.result.scores.length)) throw new Error(`no class is called ${words}; give a name from the list, or a number`);
-  return number;
+  return number < api.result.scores.length ? number : null;
 }
 
 async function download() {
@@ -279,14 +279,18 @@ at("shown").onclick = safely(async ({ clientX, clientY }) => {
   [wanted, place] = [null, [(clientX - left) / width, (clientY - top) / height]];
   if (!camera) await explain(null);
 });
+const typed = () => at("other-class").value.trim();
 at("other").onsubmit = safely(async (event) => {
   event.preventDefault();
+  if (!typed()) return; // Enter comes after the change that it makes, which took the words
   if (!api.result) throw new Error("there is no image yet; drop one");
-  const index = named(at("other-class").value.trim());
+  const index = named(typed());
+  if (index === null) throw new Error(`no class is called ${typed()}; give a name from the list, or a number`);
   at("other-class").value = "";
-  if (index !== wanted) await choose(index);
+  if (index === wanted) forgive();
+  else await choose(index);
 });
-at("other-class").onchange = () => at("other-class").value && at("other").requestSubmit();
+at("other-class").onchange = () => api.result && named(typed()) !== null && at("other").requestSubmit(); // Enter says what is wrong
 at("dismiss").onclick = forgive;
 at("download").onclick = safely(download);
 at("opacity").oninput = fade;
