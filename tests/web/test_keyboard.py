@@ -61,7 +61,11 @@ def test_axe_finds_no_fault(visitor: Visitor, files: list[Path]) -> None:
     for scheme in ("light", "dark"):
         visitor.page.emulate_media(color_scheme=scheme)
         assert visitor.page.evaluate(FAULTS) == []
-    visitor.drop(*files)
+    other = bake(SHAPES, files[0].with_name("other.onnx"), inside=True).path
+    visitor.drop(files[0], other, files[1], files[1])
+    visitor.until("document.querySelectorAll('#sheet li').length === 2")
+    visitor.page.select_option("#beside-pick", label="other.onnx")
+    visitor.until("onnxcam.beside?.result")
     _typed(visitor, "rhombus", "Enter")  # with the error
     for scheme, width in (("light", 1280), ("dark", 390)):
         visitor.page.emulate_media(color_scheme=scheme)
