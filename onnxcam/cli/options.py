@@ -30,7 +30,7 @@ LabelsOption = Annotated[
 BakedOption = Annotated[
     list[Path] | None,
     typer.Option(
-        "--model", help="Baked model to open when the page loads; repeat it for a picker.", show_default=False
+        "--model", help="Baked model that the page opens; repeat it for a picker.", show_default=False
     ),
 ]
 RuntimeOption = Annotated[

@@ -25,8 +25,9 @@ class Theme:
     Args:
         title: Name of the page, also once it is installed.
         logo: Image file: SVG, PNG, WebP or JPEG, below 4 MiB.
-        style: CSS file that is read after the page's own. It may set the variables of its `:root`: `--ground`, `--card`,
-            `--well`, `--line`, `--text`, `--quiet`, `--accent`, `--on-accent`, `--bar`, `--bad`, `--bad-ground`, `--good`.
+        style: CSS file that is read after the page's own. It may set the variables of its `:root`: `--ground`,
+            `--card`, `--well`, `--line`, `--text`, `--quiet`, `--accent`, `--on-accent`, `--bar`, `--bad`,
+            `--bad-ground`, `--good`.
     """
 
     title: str | None = None

@@ -152,5 +152,5 @@ def test_what_cannot_be_a_theme_or_a_picker(files: list[Path], tmp_path: Path) -
     ):
         with pytest.raises(RuntimeFilesError, match=message):
             theme.contents()
-    with pytest.raises(ModelError, match="two models are called one.onnx"):
+    with pytest.raises(ModelError, match=r"two models are called one\.onnx"):
         build(tmp_path / "site", model=[files[0], files[0]])
