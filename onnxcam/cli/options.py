@@ -28,7 +28,10 @@ LabelsOption = Annotated[
     str | None, typer.Option("--labels", help="Text file of class names, one per line.", show_default=False)
 ]
 BakedOption = Annotated[
-    Path | None, typer.Option("--model", help="Baked model to open when the page loads.", show_default=False)
+    list[Path] | None,
+    typer.Option(
+        "--model", help="Baked model that the page opens; repeat it for a picker.", show_default=False
+    ),
 ]
 RuntimeOption = Annotated[
     Path | None,

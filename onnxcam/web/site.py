@@ -1,11 +1,11 @@
-"""Write the web page as static files: the page, onnxruntime-web, an example, and optionally a model."""
+"""Write the web page as static files: the page, onnxruntime-web, an example, and optionally models and a theme."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from onnxcam.hub import local
 from onnxcam.media import colours
 from onnxcam.metadata.reserved import BAKED
 from onnxcam.web import runtime as webruntime
+from onnxcam.web import themes
 
 __all__ = ["EXAMPLE", "INDEX", "MODEL", "RUNTIME", "build"]
 
@@ -32,44 +33,61 @@ INDEX, RUNTIME = "site.json", "runtime"
 def build(
     directory: str | os.PathLike[str],
     *,
-    model: str | os.PathLike[str] | None = None,
+    model: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     runtime: str | os.PathLike[str] | None = None,
+    theme: themes.Theme | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write the page to *directory*, to be served by any web server, and return the folder.
 
     Args:
         directory: Output folder; files of an older page are replaced, others are kept.
-        model: Baked model to open when the page loads.
+        model: Baked model to open when the page loads; of several the first, and a picker offers the others.
         runtime: npm package onnxruntime-web, as a folder or .tgz. Default: download the pinned release once from the
             npm registry and cache it.
+        theme: Title, logo and style of the page. What it leaves out stays as in an older page in *directory*.
         overwrite: Also replace files that onnxcam did not write.
 
     Raises:
-        ModelError: *model* is not baked.
+        ModelError: a *model* is not baked, or two have the same name.
+        RuntimeFilesError: a file of *theme* is missing, or of a kind that the page cannot show.
         RuntimeFilesError: onnxruntime-web is not available.
         OutputError: the folder cannot be written.
     """
     folder = Path(directory)
-    given = None if model is None else _baked(local(model))
+    given = _models([model] if isinstance(model, str | os.PathLike) else model or [])
+    theme = (theme or themes.Theme()).over(themes.written(folder, INDEX))
     engine = webruntime.files(runtime)
     with files.StagedFolder(folder, INDEX, overwrite=overwrite) as new:
         _write(new.staging, _page())
+        _write(new.staging, theme.contents())
         (new.staging / RUNTIME).mkdir()
         _write(new.staging / RUNTIME, engine)
-        if given is not None:
-            _write(new.staging, {MODEL: given})
+        _write(new.staging, {entry["file"]: data for entry, data in given})
         _example(new.staging)
-        _write(new.staging, {INDEX: json.dumps(_contents(model), indent=1).encode()})
+        listed = _contents([entry for entry, _ in given], theme)
+        names = sorted(path.relative_to(new.staging).as_posix() for path in new.staging.rglob("*") if path.is_file())
+        _write(new.staging, {INDEX: json.dumps({**listed, "files": [*names, INDEX]}, indent=1).encode()})
     return folder
 
 
-def _baked(path: Path) -> bytes:
-    if BAKED not in load(path).metadata_props:
+def _models(paths: Sequence[str | os.PathLike[str]]) -> list[tuple[dict[str, Any], bytes]]:
+    """Return for each model what the index says of it, and its bytes."""
+    names = [Path(path).name for path in paths]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ModelError(f"two models are called {twice}, which a reader cannot tell apart; rename one of the files")
+    return [(_entry(index, Path(path).name, local(path)), local(path).read_bytes()) for index, path in enumerate(paths)]
+
+
+def _entry(index: int, name: str, path: Path) -> dict[str, Any]:
+    stamp = load(path).metadata_props.get(BAKED)
+    if stamp is None:
         raise ModelError(
             f"{path} is not baked; run `onnxcam bake {path} -o explained.onnx --target input` and give that"
         )
-    return path.read_bytes()
+    told = json.loads(stamp)
+    file = MODEL if index == 0 else MODEL.replace(".", f"-{index + 1}.")
+    return {"file": file, "name": name, "method": told.get("method"), "layer": told.get("layer")}
 
 
 def _page() -> dict[str, bytes]:
@@ -84,13 +102,15 @@ def _example(folder: Path) -> None:
     _write(folder, {EXAMPLE["picture"]: assets.joinpath("shapes_1.png").read_bytes()})
 
 
-def _contents(model: str | os.PathLike[str] | None) -> dict[str, Any]:
+def _contents(models: Sequence[dict[str, Any]], theme: themes.Theme) -> dict[str, Any]:
     """Return the index that the page reads first: its files, and the colour maps, 256 × RGBA in base64."""
     tables = {name: _rgba(name).tobytes() for name in colours.COLORMAPS}
     return {
         "onnxcam": __version__,
         "runtime": f"onnxruntime-web {webruntime.VERSION}",
-        "model": None if model is None else {"file": MODEL, "name": Path(model).name},
+        "model": {key: models[0][key] for key in ("file", "name")} if models else None,
+        "others": list(models[1:]),
+        "theme": theme.names(),
         "example": EXAMPLE,
         "colours": {name: base64.b64encode(table).decode() for name, table in tables.items()},
     }

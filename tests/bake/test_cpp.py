@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -16,6 +17,7 @@ from onnxcam import Explainer
 from onnxcam.bake.bake import bake
 from tests.bake.baked import SHAPES, SIZE, session, tensor
 from tests.bake.tasks import MODELS, run, shapes, tensors
+from tests.quantized import qdq
 
 PROGRAM = Path(__file__).parents[2] / "docs" / "explain.cc"
 PACKAGE = "com.github.asus4.onnxruntime@0.4.9"  # of npm: the only package of the registries here that has the headers
@@ -101,6 +103,21 @@ def test_the_program_runs_a_segmentation(program: Path, tmp_path: Path) -> None:
     assert ran.stdout == f"class {expected['onnxcam.class.chosen'][0]}\n"
     found = np.fromfile(tmp_path / "heat.raw", np.float32).reshape(x.shape[2:])
     np.testing.assert_allclose(found, expected["heatmap"][0], atol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_program_runs_files_of_integers(program: Path, tmp_path: Path) -> None:
+    onnx.save(qdq(integer=True), tmp_path / "q.onnx")
+    made = bake(tmp_path / "q.onnx", tmp_path / "b.onnx", uint8=True)
+    x = np.random.default_rng(0).integers(0, 256, (1, 3, 8, 8)).astype(np.uint8)
+    x.tofile(tmp_path / "x.u8")
+    files = [str(tmp_path / name) for name in ("b.onnx", "x.u8", "heat.raw")]
+    said = subprocess.run([program, *files], capture_output=True, text=True, check=True).stdout
+    scores, expected = session(made.path).run(["qy", "heatmap"], {"qx": x})
+    assert scores.dtype == np.uint8
+    assert said == f"class {scores[0].argmax()}\n"
+    assert expected.max() == 255
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "heat.raw", np.uint8), expected.ravel())
 
 
 def test_it_is_about_twenty_lines() -> None:

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from onnxcam import Explainer
 from onnxcam.bake.bake import bake
 from tests.bake.baked import SHAPES, in_python, picture, tensor
+from tests.bake.baked import session as in_session
 from tests.bake.tasks import MODELS, letters, run, shapes, tensors
+from tests.quantized import qdq
 
 RUN = """
 const ort = require("onnxruntime-node");
@@ -72,6 +75,14 @@ def test_node_makes_the_same_map(
     assert found.dtype == expected.dtype
     assert expected.max() > 0
     np.testing.assert_allclose(found.astype(float), expected.astype(float), atol=tolerance)
+
+
+def test_node_makes_the_same_map_of_a_uint8_file(node: str, npm: Path, tmp_path: Path) -> None:
+    onnx.save(qdq(integer=True), tmp_path / "q.onnx")
+    made = bake(tmp_path / "q.onnx", tmp_path / "baked.onnx")
+    x = np.random.default_rng(0).integers(0, 256, (1, 3, 8, 8)).astype(np.uint8)
+    found = in_node(node, npm, made.path, x)
+    np.testing.assert_allclose(found, in_session(made.path).run(["heatmap"], {"qx": x})[0], atol=1e-4)
 
 
 def test_node_makes_the_same_map_of_a_real_int8_file(node: str, npm: Path, real: Path, tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ def test_a_click_shows_the_class_there(visitor: Visitor, small: Path, tmp_path: 
     other = next(c for c in np.unique(seen) if c not in (0, first["onnxcam.class.chosen"][0]))
     y, x = np.argwhere(seen == other)[0]
     box = visitor.page.locator("#picture").bounding_box()
-    visitor.page.mouse.click(box["x"] + (x + 0.5) * box["width"] / SIZE, box["y"] + (y + 0.5) * box["height"] / SIZE)
+    scale = min(box["width"], box["height"]) / SIZE  # the image is drawn in the middle
+    left, top = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    visitor.page.mouse.click(left + (x + 0.5 - SIZE / 2) * scale, top + (y + 0.5 - SIZE / 2) * scale)
     visitor.until("onnxcam.runs === 2")
     assert visitor.result("class") == other
     there = run(made.path, {**none, "onnxcam.point": np.float32([[x + 0.5, y + 0.5]])})

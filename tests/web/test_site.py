@@ -109,7 +109,7 @@ def test_a_file_or_folder_of_ones_own(runtime: Path, tarball: bytes, tmp_path: P
 
 def test_the_tests_run_the_pinned_release() -> None:
     wanted = json.loads((Path(__file__).parent / "package.json").read_text())["dependencies"]
-    assert set(wanted.values()) == {webruntime.VERSION}
+    assert {version for name, version in wanted.items() if name.startswith("onnxruntime")} == {webruntime.VERSION}
 
 
 def test_the_folder_holds_the_page_and_the_model(runtime: Path, tmp_path: Path) -> None:

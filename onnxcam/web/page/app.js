@@ -1,20 +1,28 @@
 // The page: files in, the worker's answers drawn. What it shows can be read from `window.onnxcam` (docs/web.md).
 
+import * as beside from "./beside.js";
 import { drawBoxes, pointIn, rankAt } from "./boxes.js";
-import { coloursOf, drawHeat, overlaid } from "./heat.js";
+import * as camera from "./camera.js";
+import { coloursOf, drawHeat, drawPicture } from "./heat.js";
 import { connect } from "./link.js";
+import * as models from "./models.js";
+import { takeDropped } from "./drop.js";
+import { keep } from "./offline.js";
+import { describe, label, lasting, list, named } from "./panel.js";
+import { save, saveShown } from "./save.js";
+import { offer } from "./scripting.js";
+import * as sheet from "./sheet.js";
+import { api, at } from "./state.js";
 import { visible } from "./visible.js";
 
-const at = (id) => document.getElementById(id);
-const api = (window.onnxcam = { ready: false, facts: null, result: null, error: null, runs: 0 });
-
-const LIMIT = 1000; // labels that are offered while typing
 let site = null; // site.json: what came with the page
 const tables = {}; // name of a colour map → its 256 colours
-let picture = null; // {picture: Blob, name}, the last file
+let model = null; // the one that is shown, of models.js
+let pictures = []; // the files that were given last
+let picture = null; // {picture: Blob, name}, the one of them that is shown
+let turn = 0; // counts what was asked for; a long row of images ends when something else is
 let wanted = null; // the class that was asked for; null: the model's own
 let place = null; // the place that was clicked, in fractions of the image; null: none
-let camera = null; // its stream, while it runs
 
 function fail(error) {
   api.error = visible(error.message, 1000);
@@ -36,48 +44,99 @@ const safely = (work) => async (...words) => {
   }
 };
 
-const ask = connect(safely(begin), (isBusy) => { at("busy").hidden = !isBusy || Boolean(camera); });
+const ask = connect(safely(begin), (isBusy) => { at("busy").hidden = !isBusy || camera.isOn(); });
 
 // ---- models and pictures ------------------------------------------------------------------------------------------
 
-async function openModel({ name, ...words }) {
-  const source = { ...words, name: visible(name) };
+/** Open a model; `keepsClass` goes on with the class that was asked for, where the new one has the same names. */
+async function openModel(next, keepsClass = false) {
+  turn += 1;
   forgive();
   const before = at("status").textContent;
-  at("status").textContent = `Opening ${source.name} …`;
+  at("status").textContent = `Opening ${next.name} …`;
+  const [asked, names] = [wanted, JSON.stringify(api.facts?.labels)];
   wanted = place = null; // frames of the camera that come meanwhile are for the new model
   try {
-    ({ facts: api.facts } = await ask("open", source));
+    ({ facts: api.facts } = await ask("open", models.source(next)));
   } catch (error) {
     at("status").textContent = before;
+    models.remove(next);
+    models.draw(model, beside.current());
     throw error;
   }
+  model = next;
+  [model.method, model.layer] = [api.facts.method, api.facts.layer];
+  models.draw(model, beside.current());
   at("status").textContent = "Waiting for an image.";
   api.result = null;
   at("time").textContent = "";
   at("classes").replaceChildren();
   describe(api.facts);
-  if (picture && !camera) await explain(picture);
+  if (camera.isOn() || !picture) return;
+  if (keepsClass && api.facts.takesClass && JSON.stringify(api.facts.labels) === names) wanted = asked;
+  if (pictures.length > 1) await explainAll();
+  else await explain(picture);
 }
 
-async function openPicture(file) {
+async function openPicture(file, asked = null) {
   forgive();
-  stopCamera();
-  wanted = place = null;
+  camera.stop();
+  [wanted, place] = [asked, null];
+  const before = picture;
   picture = { picture: file, name: visible(file.name || "the pasted image") };
-  if (api.facts) await explain(picture);
-  else {
+  if (!api.facts) {
     at("step-picture").classList.add("done");
     at("status").textContent = `${picture.name} waits for a model.`;
+    return;
   }
+  try {
+    await explain(picture);
+  } catch (error) {
+    picture = before; // it is still shown
+    throw error;
+  }
+}
+
+async function openPictures(files) {
+  pictures = files;
+  turn += 1;
+  at("sheet").hidden = true;
+  if (files.length > 1 && api.facts) await explainAll();
+  else await openPicture(files[0]);
+}
+
+/** Explain all images, one after the other, on a sheet. */
+async function explainAll() {
+  const mine = ++turn;
+  let failed = 0;
+  sheet.begin(pictures.length);
+  for (const file of pictures) {
+    const open = safely(async () => ++turn && (await openPicture(file)));
+    try {
+      await openPicture(file);
+      if (mine !== turn) return;
+      sheet.add(sheet.cellOf([[at("picture"), 1], [at("heat"), opacity()]]), [api.result.name, beside.captionOf(api.facts, api.result)], open);
+    } catch (error) {
+      if (mine !== turn) return;
+      failed += 1;
+      sheet.add(null, [visible(file.name), visible(error.message, 1000)], open);
+    }
+  }
+  const broken = failed ? `; ${failed} of them cannot be shown, the sheet says why` : "";
+  at("status").textContent = `${pictures.length} images are explained${broken}.`;
 }
 
 async function explain(words, given) {
   const result = await ask(words ? "explain" : "again", { ...words, class: wanted, place }, given);
   result.name = words?.name ?? api.result?.name;
+  if (api.beside) api.beside.result = null;
   api.result = result;
-  api.runs += 1;
   show(result);
+  if (beside.current() && !camera.isOn() && picture?.name === result.name) {
+    await beside.explain(picture);
+    if (api.result === result) show(result);
+  }
+  api.runs += 1;
 }
 
 const kind = ({ name, type }) => {
@@ -86,32 +145,23 @@ const kind = ({ name, type }) => {
 };
 
 const take = safely(async (files) => {
-  const [model, image] = ["model", "picture"].map((each) => files.find((file) => kind(file) === each));
+  const [given, images] = ["model", "picture"].map((each) => files.filter((file) => kind(file) === each));
   const other = files.find((file) => !kind(file));
   if (other) throw new Error(`${visible(other.name)} is neither an .onnx file nor an image; drop a baked model, or a PNG, JPEG or WebP file`);
-  if (model && image) picture = null; // the old one need not be explained again
-  if (model) await openModel({ file: model, name: model.name });
-  if (image) await openPicture(image);
+  if (given.length && images.length) picture = null; // the old one need not be explained again
+  const [first] = given.map((file) => models.add({ file, name: file.name }));
+  if (first) await openModel(first);
+  if (images.length) await openPictures(images);
 });
 
 // ---- what is shown ------------------------------------------------------------------------------------------------
-
-const className = (index) => (index < 0 ? "no class" : api.facts.labels?.[index] ?? `class ${index}`);
-const label = (index) => (api.facts.detects ? className(api.result?.detections[index]?.class) : className(index));
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
-const lasting = (time) => (time < 1000 ? `${time.toFixed(time < 10 ? 1 : 0)} ms` : `${(time / 1000).toFixed(1)} s`);
 
 function show(result) {
   at("empty").hidden = true;
   at("shown").hidden = false;
   at("download").disabled = false;
-  if (result.picture) {
-    const canvas = at("picture");
-    [canvas.width, canvas.height] = [result.width, result.height];
-    canvas.getContext("2d").drawImage(result.picture, 0, 0);
-    result.picture.close();
-  }
-  paint();
+  if (result.picture) drawPicture(at("picture"), result);
+  const more = paint();
   list(result);
   const { prepare, run, draw } = result.milliseconds;
   at("time").textContent = `${lasting(run)} in the model, ${lasting(prepare + draw)} around it`;
@@ -119,94 +169,24 @@ function show(result) {
   const found = `Heat map${name}${result.blank ? ", blank: nothing here speaks for it" : ""}`;
   const what = result.detections && result.class === null ? "Nothing is detected in this image." : found;
   at("picture").ariaLabel = `${result.name}. ${what}`;
-  at("status").ariaLive = camera ? "off" : "polite";
-  at("status").textContent = what;
+  at("status").ariaLive = camera.isOn() ? "off" : "polite";
+  at("status").textContent = what + (more ? `.${more}` : "");
 }
 
 function paint() {
-  if (!api.result) return;
-  drawHeat(at("heat"), api.result, tables[at("colours").value]);
+  if (!api.result) return "";
+  const table = tables[at("colours").value];
+  drawHeat(at("heat"), api.result, table);
   at("boxes").hidden = !api.facts.detects;
   if (api.facts.detects) drawBoxes(at("boxes"), api.result);
+  return beside.show(Boolean(api.beside?.result), table);
 }
-
-function list({ scores, probabilities, top, class: chosen }) {
-  const rows = chosen === null || chosen < 0 || top.includes(chosen) ? top : [...top, chosen];
-  const items = rows.map((index) => {
-    const [bar, name, much, button] = ["span", "span", "span", "button"].map((tag) => document.createElement(tag));
-    [bar.className, name.className, much.className] = ["bar", "name", "much"];
-    bar.style.width = probabilities ? percent(probabilities[index]).replace(" ", "") : "0";
-    name.textContent = name.title = label(index);
-    much.textContent = probabilities ? percent(probabilities[index]) : String(scores[index] ?? "");
-    button.type = "button";
-    button.dataset.class = index;
-    button.ariaPressed = index === chosen;
-    button.disabled = !api.facts.takesClass;
-    button.append(bar, name, much);
-    const item = document.createElement("li");
-    item.append(button);
-    return item;
-  });
-  const focused = document.activeElement?.dataset.class;
-  at("classes").replaceChildren(...items);
-  if (focused) at("classes").querySelector(`[data-class="${focused}"]`)?.focus();
-}
-
-function describe(facts) {
-  at("step-model").classList.add("done");
-  at("step-model-text").textContent = facts.name;
-  at("example").hidden = true;
-  at("no-model").hidden = true;
-  const explains = facts.detects ? "each detection" : facts.takesPlace ? "any class, or that at a place" : facts.takesClass ? "any class" : facts.fixed === null ? "its own top class" : label(facts.fixed);
-  const rows = {
-    File: `${facts.name}, ${(facts.bytes / 1e6).toFixed(1)} MB`,
-    Method: facts.method + (facts.layer ? ` at ${facts.layer}` : ""),
-    Explains: explains,
-    Input: facts.inside ? "the image, uint8" : `a tensor, ${facts.dtype}, made here`,
-    ...(facts.guess ? { Preprocessing: facts.guess } : {}),
-    "Heat map": facts.heatmap,
-    Opened: `in ${lasting(facts.loaded)}, ${facts.threads} thread${facts.threads > 1 ? "s" : ""}`,
-  };
-  at("facts").replaceChildren(...Object.entries(rows).flatMap(([term, words]) => {
-    const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];
-    [dt.textContent, dd.textContent] = [term, words];
-    return [dt, dd];
-  }));
-  at("shown").classList.toggle("places", facts.takesPlace || facts.detects);
-  at("hint").hidden = facts.takesClass && !facts.takesPlace;
-  at("hint").textContent = facts.takesPlace ? "Click a place of the image: the map is that of the class there." : `This file explains ${explains} only. For any class you click, bake it with --target input.`;
-  at("other").hidden = !facts.takesClass || facts.detects;
-  at("labels").replaceChildren(...(facts.labels ?? []).slice(0, LIMIT).map((name) => new Option(name, name)));
-}
-
-// ---- camera -------------------------------------------------------------------------------------------------------
 
 async function startCamera() {
   forgive();
   if (!api.facts) throw new Error("there is no model yet; drop a baked model first");
-  if (!navigator.mediaDevices) throw new Error("the camera needs https:// or localhost; open the page there");
-  try {
-    camera = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 640 } } });
-  } catch {
-    throw new Error("the camera cannot be used; allow it for this page, or close what else uses it");
-  }
-  at("camera").ariaPressed = true;
-  at("camera").textContent = "Stop";
-  const video = Object.assign(document.createElement("video"), { srcObject: camera, muted: true, playsInline: true });
-  await video.play();
-  const stream = camera;
-  while (camera === stream) {
-    const frame = await createImageBitmap(video);
-    await explain({ picture: frame, name: "the camera" }, [frame]);
-    await new Promise(requestAnimationFrame);
-  }
-}
-
-function stopCamera() {
-  camera?.getTracks().forEach((track) => track.stop());
-  camera = null;
-  at("camera").ariaPressed = false;
-  at("camera").textContent = "Camera";
+  turn += 1;
+  await camera.start((frame) => explain({ picture: frame, name: "the camera" }, [frame]));
 }
 
 // ---- what people do -----------------------------------------------------------------------------------------------
@@ -214,28 +194,13 @@ function stopCamera() {
 async function choose(index) {
   forgive();
   [wanted, place] = [index === wanted ? null : index, null];
-  if (!camera) await explain(null);
+  if (!camera.isOn()) await explain(null);
 }
 
-function named(words) {
-  const names = api.facts.labels ?? [];
-  const index = names.findIndex((name) => name.toLowerCase() === words.toLowerCase());
-  const number = index >= 0 ? index : /^\d+$/.test(words) ? Number(words) : NaN;
-  if (!(number < api.result.scores.length)) throw new Error(`no class is called ${words}; give a name from the list, or a number`);
-  return number;
-}
-
-async function download() {
-  const blob = await overlaid(at("picture"), at("heat"), at("opacity").value / 100);
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = `${api.result.name.replace(/\.[^.]+$/, "").replaceAll(" ", "-")}-${label(api.result.class)}.png`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
+const opacity = () => at("opacity").value / 100;
 
 function fade() {
-  at("heat").style.opacity = at("opacity").value / 100;
+  at("heat").style.opacity = at("beside-heat").style.opacity = opacity();
   at("opacity-value").textContent = `${at("opacity").value} %`;
 }
 
@@ -248,18 +213,18 @@ for (const each of ["model", "picture"]) {
   };
 }
 at("camera").onclick = safely(async () => {
-  if (camera) return stopCamera();
+  if (camera.isOn()) return camera.stop();
   try {
     await startCamera();
   } catch (error) {
-    stopCamera();
+    camera.stop();
     throw error;
   }
 });
 at("example").onclick = safely(async () => {
-  await openModel({ url: site.example.model, name: site.example.model });
+  await openModel(models.add({ url: site.example.model, name: site.example.model }));
   const file = await (await fetch(site.example.picture)).blob();
-  await openPicture(new File([file], site.example.picture, { type: file.type }));
+  await openPictures([new File([file], site.example.picture, { type: file.type })]);
 });
 at("classes").onclick = safely(async ({ target }) => {
   const button = target.closest("button");
@@ -268,42 +233,51 @@ at("classes").onclick = safely(async ({ target }) => {
 at("shown").onclick = safely(async ({ clientX, clientY }) => {
   if (!api.result) return;
   const { left, top, width, height } = at("picture").getBoundingClientRect();
+  const [x, y] = pointIn(api.result, { width, height }, clientX - left, clientY - top);
   if (api.facts.detects) {
-    const [x, y] = pointIn(api.result, { width, height }, clientX - left, clientY - top);
     const rank = rankAt(api.result.detections, x, y);
     if (rank !== null && rank !== api.result.class) await choose(rank);
     return;
   }
   if (!api.facts.takesPlace) return;
   forgive();
-  [wanted, place] = [null, [(clientX - left) / width, (clientY - top) / height]];
-  if (!camera) await explain(null);
+  [wanted, place] = [null, [x / api.result.width, y / api.result.height]];
+  if (!camera.isOn()) await explain(null);
 });
+const typed = () => at("other-class").value.trim();
 at("other").onsubmit = safely(async (event) => {
   event.preventDefault();
+  if (!typed()) return; // Enter comes after the change that it makes, which took the words
   if (!api.result) throw new Error("there is no image yet; drop one");
-  const index = named(at("other-class").value.trim());
+  const index = named(typed());
+  if (index === null) throw new Error(`no class is called ${typed()}; give a name from the list, or a number`);
   at("other-class").value = "";
-  if (index !== wanted) await choose(index);
+  if (index === wanted) forgive();
+  else await choose(index);
 });
-at("other-class").onchange = () => at("other-class").value && at("other").requestSubmit();
+at("other-class").onchange = () => api.result && named(typed()) !== null && at("other").requestSubmit(); // Enter says what is wrong
+at("model-pick").onchange = safely(() => openModel(models.picked(at("model-pick")), true));
+at("beside-pick").onchange = safely(async () => {
+  forgive();
+  const asked = models.picked(at("beside-pick"));
+  at("beside-pick").disabled = true;
+  try {
+    await beside.open(asked);
+  } finally {
+    at("beside-pick").disabled = false;
+    models.draw(model, beside.current());
+    at("beside-pick").focus();
+  }
+  if (picture && !camera.isOn()) await explain(picture);
+});
+at("sheet-save").onclick = safely(async () => save(await sheet.saved(), "sheet.png"));
 at("dismiss").onclick = forgive;
-at("download").onclick = safely(download);
+at("download").onclick = safely(() => saveShown(opacity()));
 at("opacity").oninput = fade;
 at("colours").onchange = paint;
 
-const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
-document.ondragover = (event) => {
-  event.preventDefault();
-  document.body.classList.toggle("dragging", Boolean(holdsFiles(event)));
-};
-document.ondragleave = (event) => !event.relatedTarget && document.body.classList.remove("dragging");
-document.ondrop = (event) => {
-  event.preventDefault();
-  document.body.classList.remove("dragging");
-  if (holdsFiles(event)) take([...event.dataTransfer.files]);
-};
-document.onpaste = (event) => event.clipboardData.files.length && take([...event.clipboardData.files]);
+takeDropped(take);
+offer(openModel, (file, asked) => ++turn && openPicture(file, asked));
 
 // ---- begin --------------------------------------------------------------------------------------------------------
 
@@ -315,8 +289,13 @@ async function begin(error) {
     at("colours").append(new Option(name, name));
   }
   fade();
+  if (site.theme.title) document.title = at("title").textContent = visible(site.theme.title);
+  if (site.theme.logo) at("logo").src = site.theme.logo;
+  document.body.classList.toggle("embed", new URLSearchParams(location.search).has("embed"));
   at("status").textContent = "Waiting for a model and an image.";
   at("example").hidden = !site.example || Boolean(site.model);
-  if (site.model) await safely(openModel)({ url: site.model.file, name: site.model.name });
+  const given = (site.model ? [site.model, ...site.others] : []).map(({ file: url, ...words }) => models.add({ url, ...words }));
+  if (given.length) await safely(openModel)(given[0]);
   api.ready = true;
+  await keep();
 }

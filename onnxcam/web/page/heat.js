@@ -6,6 +6,14 @@ export function coloursOf(base64) {
   return new Uint32Array(rgba.buffer);
 }
 
+/** Draw the picture of a result, which is then gone from it. */
+export function drawPicture(canvas, result) {
+  [canvas.width, canvas.height] = [result.width, result.height];
+  canvas.getContext("2d").drawImage(result.picture, 0, 0);
+  result.picture.close();
+  result.picture = null;
+}
+
 /** Draw places in a table of colours, which are as strong as the map; the strongest has the canvas's own opacity. */
 export function drawHeat(canvas, { places, width, height }, table) {
   [canvas.width, canvas.height] = [width, height];
