@@ -335,7 +335,7 @@ def _is_our_journal(path: Path) -> bool:
 
 
 def _is_our_report(path: Path) -> bool:
-    """Whether *path* names onnxcam near its beginning, as report.html, junit.xml and sheets do."""
+    """Whether *path* names onnxcam near its beginning, as report.html, junit.xml, summary.md and sheets do."""
     with path.open("rb") as file:
         return b"onnxcam" in file.read(2048)
 
@@ -363,6 +363,7 @@ _MARKS: dict[str, Callable[[Path], bool]] = {
     ".jsonl": _is_our_journal,
     ".html": _is_our_report,
     ".xml": _is_our_report,
+    ".md": _is_our_report,
     ".pdf": _is_our_pdf,
     ".png": _is_our_report,
     ".svg": _is_our_report,
