@@ -236,6 +236,11 @@ class OutputFolder:
         """Whether files in the folder may be replaced."""
         return self.overwrite or is_ours(self.path / self.index)
 
+    def require_replaceable(self, names: Iterable[str]) -> None:
+        """Raise OutputError for the first of *names* that exists in the folder and may not be replaced."""
+        if not self._replaceable:
+            self._require_free(names)
+
     def _require_free(self, names: Iterable[str]) -> None:
         """Raise OutputError for the first of *names* that exists in the folder."""
         taken = next((name for name in names if os.path.lexists(self.path / name)), None)
@@ -271,8 +276,7 @@ class StagedFolder(OutputFolder):
 
     def _publish(self) -> None:
         new = sorted(self.staging.iterdir(), key=lambda file: (file.name == self.index, file.name))
-        if not self._replaceable:
-            self._require_free(file.name for file in new)
+        self.require_replaceable(file.name for file in new)
         with writing(self.path, _INTO):
             for file in new:
                 _move(file, self.path / file.name)
@@ -335,7 +339,7 @@ def _is_our_journal(path: Path) -> bool:
 
 
 def _is_our_report(path: Path) -> bool:
-    """Whether *path* names onnxcam near its beginning, as report.html, junit.xml and sheets do."""
+    """Whether *path* names onnxcam near its beginning, as report.html, junit.xml, summary.md and sheets do."""
     with path.open("rb") as file:
         return b"onnxcam" in file.read(2048)
 
@@ -363,6 +367,7 @@ _MARKS: dict[str, Callable[[Path], bool]] = {
     ".jsonl": _is_our_journal,
     ".html": _is_our_report,
     ".xml": _is_our_report,
+    ".md": _is_our_report,
     ".pdf": _is_our_pdf,
     ".png": _is_our_report,
     ".svg": _is_our_report,

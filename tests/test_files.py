@@ -85,6 +85,7 @@ def test_a_second_output_is_not_the_first(onnxcam: Run, tmp_path: Path) -> None:
         (("demo", "-o", "out"), "out/manifest.json"),
         (("validate", SHAPES, SHAPES, PICTURE, "-o", "out"), "out/report.html"),
         (("validate", SHAPES, SHAPES, PICTURE, "-o", "out"), "out/junit.xml"),
+        (("validate", SHAPES, SHAPES, PICTURE, "-o", "out"), "out/worst.png"),
     ],
 )
 def test_somebody_elses_file_stays(onnxcam: Run, tmp_path: Path, words: tuple[object, ...], taken: str) -> None:

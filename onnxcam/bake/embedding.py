@@ -42,7 +42,8 @@ class EmbeddingPlan:
             direction = self._given(op, subject, direction)
         target = self.aim.point(op, direction)
         unit, _ = self.aim.unit(op, direction)
-        unit.shape, target.score.shape = direction.shape, ir.Shape([subject.batch])
+        unit.shape = ir.Shape([subject.batch, len(self.direction)])
+        target.score.shape = ir.Shape([subject.batch])
         return Emitted([target], {COSINE: target.score, EMBEDDING: unit})
 
     def _given(self, op: Emitter, subject: PreparedModel, default: ir.Value) -> ir.Value:

@@ -77,15 +77,25 @@ def command(
             help="Also write the operator list for a custom build of ONNX Runtime to this file.", show_default=False
         ),
     ] = None,
+    triton: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write the model and its config.pbtxt into this model repository of Triton Inference Server.",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: options.OverwriteOption = False,
 ) -> None:
     """Add the heat map to MODEL as an output. The new ONNX file needs no onnxcam to run."""
     from onnxcam.bake.bake import bake
     from onnxcam.bake.ort_build import require_operators, write_operators
+    from onnxcam.bake.triton import require_repository, write_repository
     from onnxcam.cli import show
 
     if operators is not None:
         require_operators(operators, model, [output], overwrite=overwrite)
+    if triton is not None:
+        require_repository(triton, output.stem, overwrite=overwrite)
     if map_size not in ("input", "layer"):
         raise typer.BadParameter(f"--map-size is input or layer, not {map_size!r}")
     made = bake(
@@ -111,6 +121,8 @@ def command(
     )
     if operators is not None:
         write_operators(made.path, operators, overwrite=overwrite)
+    if triton is not None:
+        write_repository(made.path, triton, overwrite=overwrite)
     rows = [("input", *pair) for pair in made.inputs.items()] + [("new output", *pair) for pair in made.outputs.items()]
     show.table(("", "name", "type and shape"), rows)
     show.notes(made.choice, [])

@@ -140,7 +140,7 @@ class Validation:
         return html(self)
 
     def save(self, directory: str | os.PathLike[str], overwrite: bool = False) -> list[Path]:
-        """Write validation.json, report.html and junit.xml to *directory*, see `report.folder.save`."""
+        """Write validation.json and the reports to *directory*, see `report.folder.save`."""
         from onnxcam.compare.report.folder import save
 
         return save(self, directory, overwrite)

@@ -36,7 +36,7 @@ def test_it_passes_and_writes_the_report(onnxcam: Run, tmp_path: Path) -> None:
     assert iou[1:5] == ["1.0000"] * 4
     assert iou[6:] == ["4", "iou >= 0.5", "holds"]
     assert rows[-1] == ["layer5.2", "12 × 12", "1.0000", "1.0000", "1.0000"]
-    names = ["journal.jsonl", "junit.xml", "report.html", "validation.json"]
+    names = ["journal.jsonl", "junit.xml", "report.html", "summary.md", "validation.json", "worst.png"]
     assert sorted(path.name for path in Path("out").iterdir()) == names
 
 

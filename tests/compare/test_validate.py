@@ -32,6 +32,8 @@ from tests.compare.recordings import room
 from tests.compare.twins import PICTURES, SHAPES, TRUTH, noisy, photos
 from tests.networks import hand_model
 
+WRITTEN = ["report.html", "junit.xml", "summary.md", "worst.png", "validation.json"]
+
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
@@ -224,10 +226,10 @@ def test_a_full_disk_leaves_no_draft(models: tuple[Path, Path], tmp_path: Path) 
 
 def test_a_draft_that_a_kill_left_is_gone_after_the_next_run(models: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    for name in ("report.html", "junit.xml", "validation.json"):
+    for name in WRITTEN:
         (tmp_path / "out" / f".onnxcam-{name}").write_text("half")
     found = validate(SHAPES, models[0], PICTURES, tmp_path / "out")
-    assert {path.name for path in found.save(tmp_path / "out")} == {"report.html", "junit.xml", "validation.json"}
+    assert {path.name for path in found.save(tmp_path / "out")} == {*WRITTEN}
     assert not [*(tmp_path / "out").glob(".onnxcam-*")]
 
 
@@ -241,7 +243,7 @@ def test_a_folder_that_cannot_be_made(output: str, tmp_path: Path) -> None:
 def test_a_finished_report_stays(models: tuple[Path, Path], tmp_path: Path) -> None:
     found = validate(SHAPES, models[0], PICTURES, tmp_path / "out")
     paths = found.save(tmp_path / "out")
-    assert [path.name for path in paths] == ["report.html", "junit.xml", "validation.json"]
+    assert [path.name for path in paths] == WRITTEN
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
         ["journal.jsonl", *(path.name for path in paths)]
     )

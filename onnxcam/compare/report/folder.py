@@ -1,23 +1,27 @@
-"""Folder of a validation: its reports, validation.json, report.html and junit.xml, written atomically."""
+"""Folder of a validation: reports for people, CI systems, pull requests and programs, written atomically."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxcam import files
 from onnxcam.compare.report.html import html
 from onnxcam.compare.report.junit import junit
+from onnxcam.compare.report.markdown import markdown
+from onnxcam.compare.report.worst import worst_picture
 from onnxcam.errors import OutputError
 from onnxcam.text import to_json
 
 if TYPE_CHECKING:
     from onnxcam.compare.validation import Validation
 
-__all__ = ["JUNIT", "PAGE", "RESULT", "refuse_finished", "save"]
+__all__ = ["JUNIT", "PAGE", "PICTURE", "RESULT", "SUMMARY", "refuse_finished", "save"]
 
 RESULT, PAGE, JUNIT = "validation.json", "report.html", "junit.xml"
+SUMMARY, PICTURE = "summary.md", "worst.png"
 
 
 def save(validation: Validation, directory: str | os.PathLike[str], overwrite: bool = False) -> list[Path]:
@@ -31,12 +35,19 @@ def save(validation: Validation, directory: str | os.PathLike[str], overwrite: b
     """
     folder = Path(directory)
     refuse_finished(folder, overwrite)
-    writers = {PAGE: html, JUNIT: junit, RESULT: _json}
+    writers: dict[str, Callable[[Validation], str | bytes]] = {
+        PAGE: html,
+        JUNIT: junit,
+        SUMMARY: markdown,
+        PICTURE: worst_picture,
+        RESULT: _json,
+    }
     with files.writing(folder, "into "):
         folder.mkdir(parents=True, exist_ok=True)
         for name, write in writers.items():
             with files.drafted(folder / name, name) as draft:
-                draft.write_text(write(validation), "utf-8", "backslashreplace")
+                made = write(validation)
+                draft.write_bytes(made if isinstance(made, bytes) else made.encode("utf-8", "backslashreplace"))
     return [folder / name for name in writers]
 
 
@@ -46,7 +57,7 @@ def refuse_finished(folder: Path, overwrite: bool) -> None:
         raise OutputError(
             f"'{folder}' holds a finished validation; choose another folder with -o, or --overwrite that one"
         )
-    for name in (PAGE, JUNIT):
+    for name in (PAGE, JUNIT, SUMMARY, PICTURE):
         files.require_writable(folder / name, overwrite=overwrite)
 
 

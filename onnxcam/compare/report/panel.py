@@ -30,6 +30,9 @@ __all__ = [
     "ObjectPanel",
     "OutputPanel",
     "Panel",
+    "background",
+    "drawn_maps",
+    "marked",
     "overlays",
     "panel",
     "ramps",
@@ -98,23 +101,27 @@ def panel(pair: ImageComparison, folders: Sequence[str] | None = None) -> Panel:
 
     Files outside *folders* are not opened and count as missing; None allows any folder.
     """
+    ground, missing = background(pair, folders)
+    return Panel(
+        picture=None if missing else uri(marked(ground, pair)),
+        outputs=_output_panel(pair, ground),
+        objects=tuple(_object_panel(ground, one, pair.size) for one in pair.objects),
+        width=ground.shape[1],
+        height=ground.shape[0],
+        missing=missing,
+    )
+
+
+def background(pair: ImageComparison, folders: Sequence[str] | None = None) -> tuple[RgbImage, str]:
+    """Return the image of *pair*, at most `SIDE` pixels long; or grey, and why it cannot be shown. See `panel`."""
     height, width = readable.fitted(pair.size, SIDE)
     height = _RECORD if pair.size[0] == 1 else height
     try:
         if folders is not None:
             _require_inside(pair.picture, folders)
-        picture, missing = readable.shrunk(_read(pair), (height, width)), ""
+        return readable.shrunk(_read(pair), (height, width)), ""
     except ImageError as error:
-        picture, missing = None, str(error)
-    ground = np.full((height, width, 3), 128, np.uint8) if picture is None else picture
-    return Panel(
-        picture=None if picture is None else uri(_marked(picture, pair)),
-        outputs=_output_panel(pair, ground),
-        objects=tuple(_object_panel(ground, one, pair.size) for one in pair.objects),
-        width=width,
-        height=height,
-        missing=missing,
-    )
+        return np.full((height, width, 3), 128, np.uint8), str(error)
 
 
 def overlays(picture: RgbImage, heats: Sequence[heatmap.Map]) -> tuple[list[str], int, int]:
@@ -126,16 +133,23 @@ def overlays(picture: RgbImage, heats: Sequence[heatmap.Map]) -> tuple[list[str]
 
 
 def _object_panel(ground: RgbImage, one: ObjectComparison, size: tuple[int, int]) -> ObjectPanel:
-    """Return the maps of one thing over *ground*, an image of *size* (H, W) that was made smaller."""
+    return ObjectPanel(*(None if drawn is None else uri(drawn) for drawn in drawn_maps(ground, one, size)))
+
+
+def drawn_maps(ground: RgbImage, one: ObjectComparison, size: tuple[int, int]) -> tuple[RgbImage | None, ...]:
+    """Return the maps of one thing over *ground*, an image of *size* (H, W) that was made smaller.
+
+    They are the reference's, the candidate's and their difference; None where there is no map.
+    """
     shape = ground.shape[0], ground.shape[1]
     reference, candidate = (None if kept is None else _enlarged(kept, shape) for kept in one.maps)
     drawn = [
-        None if heat is None else uri(_boxed(heatmap.overlay(ground, heat), box, (255,) * 3, size))
+        None if heat is None else _boxed(heatmap.overlay(ground, heat), box, (255,) * 3, size)
         for heat, box in zip((reference, candidate), one.boxes, strict=True)
     ]
     both = reference is not None and candidate is not None
-    difference = uri(heatmap.overlay(_greyed(ground), _difference(reference, candidate), 0.9)) if both else None
-    return ObjectPanel(drawn[0], drawn[1], difference)
+    difference = heatmap.overlay(_greyed(ground), _difference(reference, candidate), 0.9) if both else None
+    return drawn[0], drawn[1], difference
 
 
 def _output_panel(pair: ImageComparison, ground: RgbImage) -> OutputPanel | None:
@@ -156,7 +170,7 @@ def _resized(drawing: RgbImage, size: tuple[int, int]) -> RgbImage:
     return np.asarray(cv2.resize(drawing, size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
-def _marked(picture: RgbImage, pair: ImageComparison) -> RgbImage:
+def marked(picture: RgbImage, pair: ImageComparison) -> RgbImage:
     """Return *picture* with all boxes or points that both models find."""
     for answer, colour in zip(pair.answers, (REFERENCE, CANDIDATE), strict=True):
         for one in answer.data.get("objects", ()):
