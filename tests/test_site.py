@@ -71,7 +71,11 @@ def test_choose_a_method_is_up_to_date() -> None:
     assert set(methods_page.TASKS.values()) == {row["network"] for row in _truth()}
     for method in ("ablationcam", "occlusion", "integrated-gradients"):
         assert method_runs.runs(method) == measured["runs"][method]
-    assert method_runs.default("reader") == measured["defaults"]["reader"]
+
+
+def test_the_default_of_a_task_is_the_one_of_the_page() -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    assert method_runs.default("reader") == json.loads(methods_page.MEASURED.read_text("utf-8"))["defaults"]["reader"]
 
 
 def _truth() -> list[dict[str, str]]:

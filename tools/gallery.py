@@ -12,9 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import onnxcam
-from models.family import HELD_OUT
-from models.measure import explain_sample
-from models.tasks import task
 from onnxcam.errors import GuessWarning, OnnxcamError
 from onnxcam.explainer.explanation import Explanation
 from onnxcam.explainer.sheet import Sheet
@@ -46,7 +43,7 @@ WIDE = {"reader": "a letter of read text"}
 def main() -> None:
     """Draw the sheets and write the page."""
     warnings.simplefilter("ignore", GuessWarning)
-    networks = {"": ASSETS / "shapes.onnx", "transformer": task("classifier_vit").path}
+    networks = {"": ASSETS / "shapes.onnx", "transformer": ROOT / "models" / "classifier_vit.onnx"}
     cnn, transformer = networks.values()
     sections = [
         ("Maps of a layer", _layer, cnn, "One pass; the CNN of `onnxcam demo`, its class *star*"),
@@ -104,6 +101,10 @@ def _named(one: Explanation) -> str:
 
 
 def _of_tasks(names: Iterable[str]) -> Iterator[Explanation]:
+    from models.family import HELD_OUT  # needs PyTorch, as training does
+    from models.measure import explain_sample
+    from models.tasks import task
+
     for name in names:
         found = task(name)
         with tempfile.TemporaryDirectory() as folder:

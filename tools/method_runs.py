@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import onnxcam
-from models.family import HELD_OUT
-from models.measure import explain_sample
-from models.tasks import task
 from onnxcam.engine import Session
 from onnxcam.errors import GradientError, OnnxcamError
 
@@ -51,6 +48,10 @@ def runs(method: str) -> int | None:
 
 def default(network: str) -> str:
     """Return the method that explains a network's target unless one is named; "" where it refuses."""
+    from models.family import HELD_OUT  # needs PyTorch, as training does
+    from models.measure import explain_sample
+    from models.tasks import task
+
     found = task(network)
     explainer = onnxcam.Explainer(found.path, **found.options)
     with tempfile.TemporaryDirectory() as folder, suppress(GradientError):
