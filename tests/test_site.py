@@ -46,6 +46,11 @@ def test_links_move_with_the_pages() -> None:
     assert site.moved("[r](../../README.md#methods)", decision, places) == "[r](../index.md#methods)"
 
 
+def test_lists_and_tables_are_those_of_github() -> None:
+    code = "```yaml\na:\n  - b\n```\n"
+    assert site.spaced(f"- a\n  - b\n{code}<!-- c -->\n| d |\n") == f"- a\n    - b\n{code}<!-- c -->\n\n| d |\n"
+
+
 def test_the_reference_has_every_public_name() -> None:
     shown = [resolve_name(name) for _, *rows in site.API.values() for row in rows for name in row]
     assert [name for name in package.__all__ if getattr(package, name) not in shown] == ["converters"]  # re-exported

@@ -102,7 +102,7 @@ def _mean(row: dict[str, Any]) -> float:
 
 
 def _percent(row: dict[str, Any]) -> str:
-    return f"{100 * row['pointing']:.0f} / {100 * row['energy']:.0f}"
+    return f"{100 * row['pointing']:.0f}/{100 * row['energy']:.0f}"
 
 
 def _costs(measured: dict[str, Any], speed: str) -> str:
@@ -194,11 +194,11 @@ it:
 
 ## By task
 
-Each figure is *pointing / energy* in per cent: how often the peak of the map lies on what the target is about, and
+Each figure is *pointing/energy* in per cent: how often the peak of the map lies on what the target is about, and
 the share of the map that lies there, on networks trained on worlds whose truth is known. These are small networks of
 one world: measure your own with [`onnxcam evaluate`](evaluate.md). The best are those with the highest mean of the
-two that depend on the target; methods of many passes were measured on fewer pictures (16), so a difference of ten per
-cent between them is chance.
+two that depend on the target; those of many passes were measured on 16 pictures only, where a
+difference of ten per cent may be chance.
 
 | explained | default | best of one pass | best of many passes |
 |---|---|---|---|
@@ -217,7 +217,7 @@ ALL = """
 ## Every method
 
 *Map*: what has a value of its own, the cells of a layer or of several, tokens, pixels, or regions that were covered.
-*Runs*: inferences for one map, as above. Figures under the networks are *pointing / energy* as above. *Agreement*:
+*Runs*: inferences for one map, as above. Figures under the networks are *pointing/energy* as above. *Agreement*:
 the least correlation with the map of another package at default settings. Where it is below 1,
 [Agreement](agreement.md) says what the package does otherwise; methods without a figure are compared there at other
 settings, or with a replica of their paper in the tests only.

@@ -23,6 +23,7 @@ from onnxcam.media import image
 
 ROOT = Path(__file__).parents[1]
 IMAGES, ASSETS = ROOT / "docs" / "images", ROOT / "onnxcam" / "assets"
+METHODS = ("gradcam", "attnlrp", "occlusion")
 SCENE = ASSETS / "shapes_1.png"
 
 
@@ -30,6 +31,13 @@ def demo() -> None:
     """Draw two classes of one picture."""
     explainer = onnxcam.Explainer(ASSETS / "shapes.onnx")
     _sheet("demo.png", [explainer(SCENE, target) for target in ("star", "cross")], scale="own")
+
+
+def methods() -> None:
+    """Draw one class by methods that work in three ways."""
+    found = [onnxcam.Explainer(ASSETS / "shapes.onnx", method=id)(SCENE, "star") for id in METHODS]
+    drawn = onnxcam.sheet(found, columns=METHODS, original=True, colorbar=False, dpi=110, scale="own")
+    _write("methods.png", drawn.image)
 
 
 def words() -> None:
@@ -122,7 +130,7 @@ def _write(name: str, drawn: NDArray[np.uint8]) -> None:
 
 
 if __name__ == "__main__":
-    for draw in (demo, words, decoders, signals, video):
+    for draw in (demo, methods, words, decoders, signals, video):
         draw()
     if len(sys.argv) > 1:
         of_photos(Path(sys.argv[1]))

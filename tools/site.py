@@ -70,6 +70,14 @@ def moved(text: str, name: str, places: dict[str, str]) -> str:
     return re.sub(r"\[([^\[\]]*)\]\((?!https?:|mailto:|#)([^)\s]+)\)", link, text)
 
 
+def spaced(text: str) -> str:
+    """Return Markdown of GitHub as Python-Markdown reads it: inner lists by four spaces, an empty line before a table."""
+    parts = re.split(r"(^ *```.*?^ *```$)", text, flags=re.MULTILINE | re.DOTALL)
+    for i in range(0, len(parts), 2):
+        parts[i] = re.sub(r"^ {2,3}(?=- )", "    ", re.sub(r"-->\n(?=\|)", "-->\n\n", parts[i]), flags=re.MULTILINE)
+    return "".join(parts)
+
+
 def title(page: Path) -> str:
     """Return the first heading of a page."""
     return page.read_text("utf-8").split("\n", 1)[0].removeprefix("# ")
@@ -82,7 +90,7 @@ def gather() -> None:
     for name, place in places.items():
         (PAGES / place).parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(".md"):
-            (PAGES / place).write_text(moved((ROOT / name).read_text("utf-8"), name, places), "utf-8")
+            (PAGES / place).write_text(moved(spaced((ROOT / name).read_text("utf-8")), name, places), "utf-8")
         else:
             shutil.copy(ROOT / name, PAGES / place)
     (PAGES / "decisions.md").write_text(_decisions(), "utf-8")
