@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from pkgutil import resolve_name
@@ -131,9 +128,3 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("photos").mkdir()
     shutil.copy(ROOT / "onnxcam/assets/shapes_2.png", "photos")
     return tmp_path
-
-
-@pytest.mark.skipif(importlib.util.find_spec("zensical") is None, reason="the extra onnxcam[docs] is not installed")
-def test_the_site_is_built_strictly() -> None:
-    subprocess.run([sys.executable, "tools/site.py"], cwd=ROOT, check=True, capture_output=True)
-    assert "Grad-CAM" in (site.SITE / "index.html").read_text("utf-8")

@@ -71,7 +71,7 @@ def moved(text: str, name: str, places: dict[str, str]) -> str:
 
 
 def spaced(text: str) -> str:
-    """Return Markdown of GitHub as Python-Markdown reads it: inner lists by four spaces, an empty line before a table."""
+    """Return Markdown of GitHub as Python-Markdown reads it: inner lists by four spaces, a line before a table."""
     parts = re.split(r"(^ *```.*?^ *```$)", text, flags=re.MULTILINE | re.DOTALL)
     for i in range(0, len(parts), 2):
         parts[i] = re.sub(r"^ {2,3}(?=- )", "    ", re.sub(r"-->\n(?=\|)", "-->\n\n", parts[i]), flags=re.MULTILINE)
