@@ -47,7 +47,7 @@ TASKS = {
 }
 """The networks of docs/truth.md by what is explained."""
 REFUSES = "none: it rounds, so the gradient is zero"
-SHOWN = ("classifier", "classifier_vit", "detector", "segmenter")
+SHOWN = {"classifier": "CNN", "classifier_vit": "transformer", "detector": "detector", "segmenter": "segmenter"}
 """The networks with columns of their own in the table of all methods."""
 NEEDS = {
     "cam": "a network that ends in global average pooling and a linear layer",
@@ -81,7 +81,7 @@ def page(truth: dict[str, Any], agreement: str, speed: str, measured: dict[str, 
     cells = {tuple(key.split(" ", 1)): row for key, row in truth.items() if not row["refused"] and row["samples"]}
     text = HEAD + "\n".join(_task(what, name, cells, measured) for what, name in TASKS.items())
     text += COSTS + _costs(measured, speed)
-    text += ALL.format(columns=" | ".join(f"`{name}`" for name in SHOWN), rule="---:|" * len(SHOWN))
+    text += ALL.format(columns=" | ".join(SHOWN.values()), rule="---:|" * len(SHOWN))
     return text + "\n".join(_method(each, cells, agreed, measured) for each in METHODS.values()) + "\n" + FOOT
 
 
@@ -90,7 +90,7 @@ def _task(what: str, network: str, cells: dict[Any, Any], measured: dict[str, An
         able = [id for id, each in METHODS.items() if (network, id) in cells and each.in_graph is not many]
         able = [id for id in able if not METHODS[id].class_independent]
         order = sorted(able, key=lambda id: (-_mean(cells[network, id]), id))
-        return ", ".join(f"`{id}` {_percent(cells[network, id])}" for id in order[:BEST])
+        return ", ".join(f"`{id}` {_percent(cells[network, id])}" for id in order[:BEST]) or "–"
 
     own = measured["defaults"][network]
     figure = f"`{own}` {_percent(cells[network, own])}" if (network, own) in cells else f"`{own}`" if own else REFUSES
@@ -217,7 +217,8 @@ ALL = """
 ## Every method
 
 *Map*: what has a value of its own, the cells of a layer or of several, tokens, pixels, or regions that were covered.
-*Runs*: inferences for one map, as above. Figures under the networks are *pointing/energy* as above. *Agreement*:
+*Runs*: inferences for one map, as above. Figures under the networks (`classifier`, `classifier_vit`, `detector`,
+`segmenter`) are *pointing/energy* as above. *Agreement*:
 the least correlation with the map of another package at default settings. Where it is below 1,
 [Agreement](agreement.md) says what the package does otherwise; methods without a figure are compared there at other
 settings, or with a replica of their paper in the tests only.
