@@ -33,16 +33,10 @@ TABLE = "| method | peer | network | correlation |\n|---|---|---|---:|"
 def main(options: argparse.Namespace) -> None:
     """Measure the rows that are asked for, and write each into the page."""
     import maps
-    import maps_concepts
-    import maps_saliency
-    import maps_zennit
-    import papers
 
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    concepts = {"pytorch-grad-cam": [*maps.PEERS["pytorch-grad-cam"], *maps_concepts.ROWS]}
-    peers = {**maps.PEERS, **concepts, **maps_zennit.PEERS, **maps_saliency.PEERS, **papers.PEERS}
-    for peer, rows in peers.items():
+    for peer, rows in every_row().items():
         title, labels = f"{peer} {maps.version(peer)}".strip(), [label(row) for row in rows]
         text = PAGE.read_text("utf-8")
         for row in rows:
@@ -53,6 +47,18 @@ def main(options: argparse.Namespace) -> None:
             line = f"{label(row)}{correlation(row):.6f} |"
             print(f"{title} {line}", flush=True)
             PAGE.write_text(updated(PAGE.read_text("utf-8"), peer, title, line, labels), "utf-8")
+
+
+def every_row() -> dict[str, list[Row]]:
+    """Return the rows of each peer, in the order of the page."""
+    import maps
+    import maps_concepts
+    import maps_saliency
+    import maps_zennit
+    import papers
+
+    concepts = {"pytorch-grad-cam": [*maps.PEERS["pytorch-grad-cam"], *maps_concepts.ROWS]}
+    return {**maps.PEERS, **concepts, **maps_zennit.PEERS, **maps_saliency.PEERS, **papers.PEERS}
 
 
 def label(row: Row) -> str:

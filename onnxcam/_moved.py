@@ -122,10 +122,7 @@ _METHODS = {
 _SETTINGS = {"read_settings": "methods.settings.read_settings"}
 NAMES: Mapping[str, Mapping[str, str]] = {
     "compare.report.panel": {"Picture": "media.image.RgbImage"},
-    "explainer.explanation": {
-        name: f"explainer.drawing.{name}"
-        for name in ("EXACT", "FORMATS", "MAPS", "SMALL", "SUFFIXES", "Drawing", "check_drawing")
-    },
+    "explainer.explanation": {name: f"explainer.drawing.{name}" for name in ("FORMATS", "MAPS", "SMALL")},
     "media.heatmap": {"Corners": "media.heatmap.PixelBox"},
     "media.image_headers": {"Size": "media.image_headers.WidthHeight"},
     "methods": _METHODS,

@@ -17,12 +17,8 @@ def scripts(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     before = set(sys.modules)
     import agreement
-    import maps
-    import maps_saliency
-    import maps_zennit
-    import papers
 
-    yield agreement, {**maps.PEERS, **maps_zennit.PEERS, **maps_saliency.PEERS, **papers.PEERS}
+    yield agreement, agreement.every_row()
     for name in set(sys.modules) - before:
         if Path(getattr(sys.modules[name], "__file__", None) or "").parent == BENCHMARKS:
             del sys.modules[name]

@@ -10,23 +10,23 @@ __all__ = ["COMMANDS", "EXAMPLES", "PURPOSES", "Command", "Commands"]
 
 COMMANDS = {
     "Explain": ("explain", "batch", "merge", "audit", "demo"),
-    "Look into a model": ("inspect", "labels"),
-    "Measure and compare": ("evaluate", "validate", "record", "compare"),
+    "Look into a model": ("inspect", "labels", "models"),
+    "Measure and compare": ("compare-methods", "evaluate", "validate", "record", "compare"),
     "Find and repair what quantisation breaks": ("diagnose", "repair"),
     "Convert and deploy": ("export", "instrument", "bake", "pack", "web", "serve"),
 }
 """The commands by purpose."""
 
 PURPOSES = {
-    "What to explain": "target top layer candidate_layer layers wrt inputs objects part prompt frames start rate "
+    "What to explain": "target top layer candidate_layer layers wrt inputs objects part prompt tiles frames start rate "
     "resample explain_from wanted outputs expose",
     "How": "method methods settings smooth signed window overlap seed baselines metrics batch_size count threshold "
     "most precision calibrate gradients input_gradient",
     "What the model is": "preprocess reference_preprocess candidate_preprocess labels task scores boxes_output letters "
-    "text_model tokenizer image_token argument signature dynamic example opset weights",
+    "text_model candidate_text_model tokenizer image_token argument signature dynamic example opset weights",
     "Ground truth and requirements": "truth mask_values require verify_on",
-    "What is written": "output as_json overwrite alpha colormap boxes maps format quality overlays map_size uint8 "
-    "overlay report annotate write part_size operators",
+    "What is written": "output as_json overwrite sheet opacity colormap colorbar title beside scale dpi boxes maps "
+    "format quality overlays map_size uint8 overlay report annotate write part_size operators",
     "How it runs": "provider candidate_provider runner runner_timeout jobs shard strict cache workers engine address "
     "cpus gpus picture_timeout retry_errors custom_ops imports timeout debug help",
 }
@@ -63,6 +63,11 @@ EXAMPLES = {
     "bake": ("onnxcam bake net.onnx -o baked.onnx", "onnxcam bake net.onnx -o baked.onnx -m layercam -t 281"),
     "pack": ("onnxcam pack net.onnx -o device", "onnxcam pack net.onnx -o device --opset 13"),
     "inspect": ("onnxcam inspect net.onnx", "onnxcam inspect net.onnx --layers all"),
+    "models": ("onnxcam models", "onnxcam models --json"),
+    "compare-methods": (
+        "onnxcam compare-methods net.onnx img.jpg",
+        "onnxcam compare-methods net.onnx photos/ -m gradcam -m lrp --sheet methods.pdf",
+    ),
     "labels": ("onnxcam labels net.onnx", "onnxcam labels net.onnx cat"),
     "instrument": (
         "onnxcam instrument net.onnx -o out.onnx -l layer4",

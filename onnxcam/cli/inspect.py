@@ -79,6 +79,10 @@ def command(
     from onnxcam.inspection import every_layer, survey
     from onnxcam.methods.base import INDEPENDENT
 
+    if tokenizer is not None and not model.is_dir():
+        raise typer.BadParameter(
+            "--tokenizer is for a folder of the parts of a decoder, and MODEL is none; leave it out"
+        )
     if layers == "all":
         rows = every_layer(model)
         if as_json:

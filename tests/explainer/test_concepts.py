@@ -160,7 +160,7 @@ def test_command(onnxcam: Run) -> None:
     words = ("explain", "net.onnx", "one.png", "broken.png", "two.png", *"-p unit -m dff --set concepts=2".split())
     ran = onnxcam(*words, "--set", "together=yes", "--target", "1", "--target", "0", "-o", "out")
     assert ran.code == 0, ran.err
-    rows = [line.split("\t") for line in ran.out.splitlines()]
+    rows = [line.split("\t") for line in ran.out.splitlines()[1:]]
     assert [row[:4] for row in rows] == [
         ["one.png", "1", "red", "1"],
         ["one.png", "2", "green", "0"],
@@ -181,7 +181,7 @@ def test_command(onnxcam: Run) -> None:
     assert "--boxes is for one map, and dff draws all concepts; choose one, --set rank=1" in " ".join(ran.err.split())
     ran = onnxcam(*words, "--set", "rank=1", "--target", "1", "-o", "ranked")
     assert ran.code == 0, ran.err
-    assert [row.split("\t")[0] for row in ran.out.splitlines()] == ["one.png", "two.png"]
+    assert [row.split("\t")[0] for row in ran.out.splitlines()[1:]] == ["one.png", "two.png"]
     assert "independent of the class" not in ran.err  # the target ranks the concepts
 
 
@@ -204,7 +204,7 @@ def test_an_interrupted_run_resumes(onnxcam: Run, monkeypatch: pytest.MonkeyPatc
     ran = onnxcam(*words)
     assert ran.code == 0, ran.err
     assert len(calls) == 3
-    assert len(ran.out.splitlines()) == 4
+    assert len(ran.out.splitlines()) == 5  # the header and two concepts of each image
 
 
 def test_the_page(onnxcam: Run) -> None:

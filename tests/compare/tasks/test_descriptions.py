@@ -69,6 +69,7 @@ def test_a_given_text_and_what_is_refused(coarse: Path, tmp_path: Path, onnxcam:
             ("validate", clip, clip, photos, "--prompt", "hi"),
             "is no vision-language decoder: --prompt and --image-token",
         ),
+        (("inspect", clip, "--tokenizer", "x.json"), "--tokenizer is for a folder of the parts of a decoder"),
         (("inspect", clip, "--prompt", "hi"), "--prompt is for vision-language decoders; give the folder of its parts"),
     ):
         ran = onnxcam(*words)
