@@ -25,7 +25,7 @@ import numpy as np
 
 from models.family import HELD_OUT, Mask, Sample, Task
 from models.tasks import FAMILY, task
-from onnxcam import Explainer
+from onnxcam import Explainer, Explanation
 from onnxcam.engine import limit_threads
 from onnxcam.errors import OnnxcamError
 from onnxcam.media.heatmap import boxes
@@ -84,13 +84,17 @@ def _of_method(network: Task[Any], method: str, samples: Sequence[Sample]) -> Ro
     return _row(network.name, method, chosen, maps, seconds=(time.perf_counter() - start) / len(chosen))
 
 
-def _map(explainer: Explainer, sample: Sample, folder: Path) -> np.ndarray:
-    """Return the map for a sample; what it names is handed over as files, as a user would."""
+def explain_sample(explainer: Explainer, sample: Sample, folder: Path) -> Explanation:
+    """Explain a sample; what it names is handed over as files in *folder*, as a user would."""
     files = {name: _saved(array, folder / name) for name, array in sample.attached.items()}
     feeds = dict(sample.feeds)
     picture = feeds.pop(explainer.network.picture)
+    return explainer(picture, sample.target.format(**files), feeds)
+
+
+def _map(explainer: Explainer, sample: Sample, folder: Path) -> np.ndarray:
     try:
-        return explainer(picture, sample.target.format(**files), feeds).map
+        return explain_sample(explainer, sample, folder).map
     except OnnxcamError as error:
         if "zero everywhere for this image" in str(error):
             return np.zeros(sample.truth.shape, np.float32)

@@ -1,7 +1,5 @@
 """The exceptions of onnxcam.
 
-::
-
     OnnxcamError
     ├── ModelError             the model is not valid, or a part of it is missing
     │   └── MissingRuleError   an operator has no gradient rule

@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/images that are made of maps alone: `python tools/pictures.py [REAL]`.
+"""Draw the pictures of docs/images that are made of maps alone: `python -m tools.pictures [REAL]`.
 
 REAL is a folder of real networks, photos and a volume; without it the pictures made of them stay as they are.
 """
@@ -23,6 +23,7 @@ from onnxcam.media import image
 
 ROOT = Path(__file__).parents[1]
 IMAGES, ASSETS = ROOT / "docs" / "images", ROOT / "onnxcam" / "assets"
+METHODS = ("gradcam", "attnlrp", "occlusion")
 SCENE = ASSETS / "shapes_1.png"
 
 
@@ -30,6 +31,13 @@ def demo() -> None:
     """Draw two classes of one picture."""
     explainer = onnxcam.Explainer(ASSETS / "shapes.onnx")
     _sheet("demo.png", [explainer(SCENE, target) for target in ("star", "cross")], scale="own")
+
+
+def methods() -> None:
+    """Draw one class by methods that work in three ways."""
+    found = [onnxcam.Explainer(ASSETS / "shapes.onnx", method=id)(SCENE, "star") for id in METHODS]
+    drawn = onnxcam.sheet(found, columns=METHODS, original=True, colorbar=False, dpi=110, scale="own")
+    _write("methods.png", drawn.image)
 
 
 def words() -> None:
@@ -91,11 +99,25 @@ def of_photos(real: Path) -> None:
     photos = [str(real / "images" / name) for name in ("macaw.jpg", "dog_cat.png")]
     sheet = explain_grid(every, photos, [None]).sheet(original=True, dpi=110)
     _write("sheet.jpg", sheet.image)
+    try:
+        from skimage import data
+    except ImportError:
+        raise SystemExit('photo.jpg is of photos of scikit-image: pip install ".[perturbation]"') from None
+    photos = [first(data.chelsea()), first(data.coffee())]  # both CC0
+    parts = [onnxcam.sheet([one], original=True, colorbar=False, dpi=110, scale="own").image for one in photos]
+    _write("photo.jpg", _beside(parts))
     scan = np.load(real / "volumes" / "t1_crop_96.npz")
     voxels = np.asarray(scan[scan.files[0]]).squeeze()
     network = onnxcam.Explainer(real / "models" / "brainchop_meshnet3d.onnx", preprocess="unit", window=(64, 64, 64))
     conformed = np.array([[-1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])  # as FreeSurfer's
     _write("volumes.jpg", replace(network(voxels, "class=2"), affine=conformed).overlay())
+
+
+def _beside(parts: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    height = max(part.shape[0] for part in parts)
+    return np.concatenate(
+        [np.pad(part, ((0, height - len(part)), (0, 0), (0, 0)), constant_values=255) for part in parts], axis=1
+    )
 
 
 def _sheet(name: str, found: Sequence[Explanation], dpi: int = 110, scale: Scale = "image") -> None:
@@ -108,7 +130,7 @@ def _write(name: str, drawn: NDArray[np.uint8]) -> None:
 
 
 if __name__ == "__main__":
-    for draw in (demo, words, decoders, signals, video):
+    for draw in (demo, methods, words, decoders, signals, video):
         draw()
     if len(sys.argv) > 1:
         of_photos(Path(sys.argv[1]))

@@ -1,7 +1,5 @@
 """Convert models of other frameworks to ONNX files with a card, and verify that both compute the same.
 
-::
-
     entry_points       the public functions, re-exported as `onnxcam.converters`
     source             the protocol of a model in its framework
     torch_*            PyTorch: source, call, export, files, archives

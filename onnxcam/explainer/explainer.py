@@ -71,8 +71,8 @@ class Explainer(FixedArguments):
         model: A path, an address ``hf://org/name`` (docs/hub.md), the file's bytes, an `onnx.ModelProto` or an
             `onnx_ir.Model`.
         method: The method's id, such as ``"gradcam"``; ``"auto"`` takes the task's default: Grad-CAM for classifiers,
-            LayerCAM for one place of an output (a detection, a patch), refined LayerCAM for text, gradient × input for
-            words. The attribute holds the id.
+            LayerCAM for one place of an output (a detection, a patch), refined LayerCAM for text, AttnLRP for words
+            of vision-language decoders. The attribute holds the id.
         layer: The layer of CAM methods: the name of a tensor, a node or a layer of the framework; None chooses one.
             The maps of several layers, a list or ``"a,b"``, are fused.
         target: The default target of calls: a class index, a label, ``"top"`` or another form

@@ -89,7 +89,7 @@ CONVENTIONS = [
     Convention(
         "classes-of-one-image",
         "torch.onnx.export",
-        "models for apps that end in model(x)['out'][0]",
+        "models for apps that end in `model(x)['out'][0]`",
         "[classes, H, W], logits, from [1, 3, H, W]",
         segmenter("float[4, 64, 64] output", "output = Gather(s, first)", batch=1, first=np.array(0)),
         "a segmentation",
