@@ -39,7 +39,10 @@ def linked(uri: str, alternative: str, width: int | None = None, height: int | N
 
 def bar(png: bytes, ends: Sequence[object], alternative: str) -> Markup:
     """Return a colour bar, an image one pixel high, with its *ends* at either side."""
-    return Markup(f"<div>{text(ends[0])} {picture(png, alternative, 128, 10)} {text(ends[1])}</div>")
+    return Markup(
+        '<div style="display:flex;gap:6px;align-items:center">'
+        f"{text(ends[0])} {picture(png, alternative, 128, 10)} {text(ends[1])}</div>"
+    )
 
 
 def table(rows: Iterable[Sequence[object]], head: Sequence[object] = ()) -> Markup:

@@ -40,7 +40,10 @@ def _steady(notebook: Any) -> Any:
         cell.outputs = [one for one in cell.outputs if one.get("name") != "stderr"]
         for output in cell.outputs:
             data = output.get("data", {})
-            data.pop(_LIVE, None)
+            if data.pop(_LIVE, None) is not None:
+                data["text/plain"] = "the viewer, which a running notebook draws"
+            elif "image/png" in data:
+                data["text/plain"] = "a figure"
             if "text/html" in data:
                 data.pop("image/png", None)
                 data["text/plain"] = "shown as HTML"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from onnxcam.compare.outcome import Answer, ModelInfo
     from onnxcam.compare.validation import Statistics, Validation, Verdict
 
-__all__ = ["LISTED", "TENSORS", "WORST", "html", "require"]
+__all__ = ["LISTED", "TENSORS", "WORST", "html", "require", "short_names"]
 
 WORST = 24
 """Number of images shown, the worst first."""
@@ -69,7 +69,7 @@ def _template_variables(validation: Validation, listed: ResultTable, count: int)
     heat, difference = ramps()
     return {
         "verdict": validation.verdict,
-        "models": _short_names(validation.reference.name, validation.candidate.name),
+        "models": short_names(validation.reference.name, validation.candidate.name),
         "sentence": _sentence(validation, len(listed.order)),
         "verdicts": [_verdict(one, validation.summaries.get(one.metric)) for one in validation.verdicts],
         "warnings": [visible(warning, 1000) for warning in validation.warnings],
@@ -156,7 +156,7 @@ def _verdict(verdict: Verdict, summary: Statistics | None) -> dict[str, Any]:
     }
 
 
-def _short_names(*paths: str) -> list[str]:
+def short_names(*paths: str) -> list[str]:
     """Return the file names, or the paths if the names are equal."""
     names = [re.split(r"[/\\]", path)[-1] for path in paths]
     return [visible(one) for one in (names if len(set(names)) == len(names) else paths)]

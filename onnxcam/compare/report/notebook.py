@@ -8,6 +8,7 @@ from onnxcam import markup
 from onnxcam.compare.agreement import AGREEMENT_METRICS
 from onnxcam.compare.report import ranking
 from onnxcam.compare.report.formatting import count, interval, number, value
+from onnxcam.compare.report.html import short_names
 from onnxcam.compare.report.panel import panel
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def html(found: Validation) -> markup.Markup:
         if one.metric not in found.summaries
     ]
     verdict = markup.Markup(f"<b>{_MARKS[found.verdict]} {found.verdict}</b>")
-    names = f"{found.candidate.name} against {found.reference.name}, {count(len(found.journal))}"
+    reference, candidate = short_names(found.reference.name, found.candidate.name)
+    names = f"{candidate} against {reference}, {count(len(found.journal))}"
     why = "" if found.diagnosis is None else f"why: {found.diagnosis['sentence']}"
     left = [f"left out: {reason}" for _, reason in found.unreadable]
     return markup.block(
