@@ -18,11 +18,16 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-backgroun
 FLAGS += ["--disable-component-update", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
+def executable() -> str | None:
+    """Return the path of Chromium, the machine's own or ONNXCAM_CHROMIUM; None without one."""
+    return os.environ.get("ONNXCAM_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """A headless Chromium, the machine's own (or ONNXCAM_CHROMIUM), as a `playwright.sync_api.Browser`."""
     playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
-    found = os.environ.get("ONNXCAM_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    found = executable()
     if found is None:
         pytest.skip("no Chromium: apt-get install chromium, or set ONNXCAM_CHROMIUM")
     with playwright.sync_playwright() as driver:

@@ -29,9 +29,7 @@ LabelsOption = Annotated[
 ]
 BakedOption = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--model", help="Baked model that the page opens; repeat it for a picker.", show_default=False
-    ),
+    typer.Option("--model", help="Baked model that the page opens; repeat it for a picker.", show_default=False),
 ]
 RuntimeOption = Annotated[
     Path | None,
@@ -39,6 +37,9 @@ RuntimeOption = Annotated[
         help="npm package onnxruntime-web, a folder or .tgz. Default: download it once from the npm registry.",
         show_default=False,
     ),
+]
+WebgpuOption = Annotated[
+    bool, typer.Option("--webgpu", help="Use WebGPU where the browser has it (27 MB more).", show_default=False)
 ]
 ProviderOption = Annotated[
     str, typer.Option("--provider", help="Execution provider of ONNX Runtime: auto, cpu, cuda, …")

@@ -14,6 +14,7 @@ def command(
     output: Annotated[Path, typer.Option("--output", "-o", help="Output folder.")] = Path("site"),
     model: options.BakedOption = None,
     runtime: options.RuntimeOption = None,
+    webgpu: options.WebgpuOption = False,
     title: Annotated[str | None, typer.Option(help="Title of the page.", show_default=False)] = None,
     logo: Annotated[Path | None, typer.Option(help="Logo: SVG, PNG, WebP or JPEG.", show_default=False)] = None,
     style: Annotated[Path | None, typer.Option(help="CSS file, read after the page's own.", show_default=False)] = None,
@@ -24,5 +25,5 @@ def command(
     from onnxcam.web.themes import Theme
 
     theme = Theme(title, logo, style)
-    folder = build(output, model=model, runtime=runtime, theme=theme, overwrite=overwrite)
+    folder = build(output, model=model, runtime=runtime, theme=theme, webgpu=webgpu, overwrite=overwrite)
     typer.echo(f"{folder}: serve it with any web server, for example `python -m http.server -d {folder}`")

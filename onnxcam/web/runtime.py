@@ -18,12 +18,30 @@ from pathlib import Path
 from onnxcam import files as writing
 from onnxcam.errors import OutputError, RuntimeFilesError
 
-__all__ = ["BYTES", "FILES", "INTEGRITY", "LONGEST", "REGISTRY", "TIMEOUT", "VERSION", "cache", "files", "integrity"]
+__all__ = [
+    "BYTES",
+    "FILES",
+    "INTEGRITY",
+    "LONGEST",
+    "REGISTRY",
+    "TIMEOUT",
+    "VERSION",
+    "WEBGPU_FILES",
+    "cache",
+    "files",
+    "integrity",
+]
 
 VERSION = "1.30.0"
 INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
 FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 """Files from dist/ of the package: the API, and the CPU engine in WebAssembly."""
+WEBGPU_FILES = (
+    "ort.webgpu.min.mjs",
+    "ort-wasm-simd-threaded.asyncify.mjs",
+    "ort-wasm-simd-threaded.asyncify.wasm",
+)
+"""The same with WebGPU, 27 MB."""
 REGISTRY = "https://registry.npmjs.org"
 TIMEOUT = 60  # seconds without data
 LONGEST = 1800  # seconds for the whole download
@@ -33,27 +51,30 @@ BYTES = 2**27
 _BY_HAND = f"on a machine that can, run `npm pack onnxruntime-web@{VERSION}`, and give the file with --runtime"
 
 
-def files(source: str | os.PathLike[str] | None = None) -> dict[str, bytes]:
+def files(source: str | os.PathLike[str] | None = None, *, webgpu: bool = False) -> dict[str, bytes]:
     """Return the `FILES` by name, from *source* (the npm package as a folder or .tgz), the cache or the registry.
+
+    With *webgpu* the `WEBGPU_FILES` too.
 
     Raises:
         RuntimeFilesError: the files are not available, or a .tgz is not the pinned release.
     """
+    names = FILES + WEBGPU_FILES * webgpu
     if source is None:
-        return _unpacked(_cached())
+        return _unpacked(_cached(), names)
     path = Path(source)
     advice = f"give the npm package onnxruntime-web {VERSION}"
     if not os.path.exists(path):
         raise RuntimeFilesError(f"{path}: no such file or folder; {advice}")
     if os.path.isdir(path):
-        return _of_folder(path)
-    return _unpacked(_checked(_given(path, advice), str(path)))
+        return _of_folder(path, names)
+    return _unpacked(_checked(_given(path, advice), str(path)), names)
 
 
-def _of_folder(path: Path) -> dict[str, bytes]:
+def _of_folder(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
     folder = path / "dist" if os.path.isdir(path / "dist") else path
     advice = "give --runtime the folder of the npm package onnxruntime-web"
-    return {name: _given(folder / name, advice) for name in FILES}
+    return {name: _given(folder / name, advice) for name in names}
 
 
 def _given(path: Path, advice: str) -> bytes:
@@ -80,10 +101,10 @@ def _read(file: io.BufferedIOBase, where: str) -> bytes:
     return bytes(read)
 
 
-def _unpacked(package: bytes) -> dict[str, bytes]:
+def _unpacked(package: bytes, names: tuple[str, ...] = FILES) -> dict[str, bytes]:
     try:
         with tarfile.open(fileobj=io.BytesIO(package), mode="r:gz") as archive:
-            return {name: _member(archive, f"package/dist/{name}") for name in FILES}
+            return {name: _member(archive, f"package/dist/{name}") for name in names}
     except (tarfile.TarError, KeyError, EOFError, OSError, zlib.error) as error:
         raise RuntimeFilesError(f"the npm package onnxruntime-web cannot be unpacked ({error}); {_BY_HAND}") from None
 

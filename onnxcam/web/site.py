@@ -36,6 +36,7 @@ def build(
     model: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     runtime: str | os.PathLike[str] | None = None,
     theme: themes.Theme | None = None,
+    webgpu: bool = False,
     overwrite: bool = False,
 ) -> Path:
     """Write the page to *directory*, to be served by any web server, and return the folder.
@@ -46,6 +47,7 @@ def build(
         runtime: npm package onnxruntime-web, as a folder or .tgz. Default: download the pinned release once from the
             npm registry and cache it.
         theme: Title, logo and style of the page. What it leaves out stays as in an older page in *directory*.
+        webgpu: Add the build of onnxruntime-web that uses WebGPU where the browser has it (27 MB).
         overwrite: Also replace files that onnxcam did not write.
 
     Raises:
@@ -57,7 +59,7 @@ def build(
     folder = Path(directory)
     given = _models([model] if isinstance(model, str | os.PathLike) else model or [])
     theme = (theme or themes.Theme()).over(themes.written(folder, INDEX))
-    engine = webruntime.files(runtime)
+    engine = webruntime.files(runtime, webgpu=webgpu)
     with files.StagedFolder(folder, INDEX, overwrite=overwrite) as new:
         _write(new.staging, _page())
         _write(new.staging, theme.contents())
@@ -67,7 +69,9 @@ def build(
         _example(new.staging)
         listed = _contents([entry for entry, _ in given], theme)
         names = sorted(path.relative_to(new.staging).as_posix() for path in new.staging.rglob("*") if path.is_file())
-        _write(new.staging, {INDEX: json.dumps({**listed, "files": [*names, INDEX]}, indent=1).encode()})
+        _write(
+            new.staging, {INDEX: json.dumps({**listed, "webgpu": webgpu, "files": [*names, INDEX]}, indent=1).encode()}
+        )
     return folder
 
 

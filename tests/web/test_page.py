@@ -108,7 +108,7 @@ def test_pictures_are_cut_and_resized_as_python_does(spelling: str, visitor: Vis
         assert away.mean() < 0.01
         np.testing.assert_allclose(visitor.heatmap, in_python(made.path, visitor.rgb[None])[0], atol=1e-4)
         large = heatmap.enlarge(visitor.heatmap, how.frame(height, width), (height, width))
-        levels = np.abs(visitor.drawn[..., 0] - 255 * large)
+        levels = np.abs(visitor.drawn[..., 3] - 255 * large)  # of gray, the strength is the value
         assert levels.max() < 8  # OpenCV interpolates in steps of 1/32 pixel
         assert (levels > 2).mean() < 0.02
 

@@ -46,7 +46,7 @@ export function describe(facts) {
     ...(facts.guess ? { Preprocessing: facts.guess } : {}),
     "Heat map": facts.heatmap,
     Opened: `in ${lasting(facts.loaded)}`,
-    Engine: `WebAssembly, ${facts.threads} thread${facts.threads > 1 ? "s" : ""}`,
+    Engine: facts.engine,
   };
   at("facts").replaceChildren(...Object.entries(rows).flatMap(([term, words]) => [
     element("dt", { textContent: term }), element("dd", { textContent: words }),

@@ -11,7 +11,10 @@ import { detectionsOf, mapOf } from "./boxes.js";
 import { enlarged, frame, plan, probabilities, resize, tensor, windowed } from "./picture.js";
 import * as segments from "./segments.js";
 import { visible } from "./visible.js";
-import * as ort from "./runtime/ort.wasm.min.mjs";
+
+const { webgpu } = await (await fetch("site.json")).json(); // whether the site has that build
+const gpu = webgpu ? await navigator.gpu?.requestAdapter().catch(() => null) : null;
+const ort = await import(`./runtime/ort.${gpu ? "webgpu" : "wasm"}.min.mjs`);
 
 const MODEL_BYTES = 2 ** 30;
 const PICTURE_BYTES = 2 ** 26;
@@ -38,18 +41,35 @@ async function open({ file, url, name }) {
   const bytes = new Uint8Array(await source.arrayBuffer());
   const stamp = read(bytes, name);
   const started = performance.now();
-  let session;
+  let made;
   try {
-    session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
+    made = await sessionOf(bytes);
   } catch (error) {
     const why = firstLine(error).replace(/^.*ERROR_MESSAGE: (Fatal error: )?/, "");
     throw new Refused(`${name} cannot run in a browser: ${why}; see  onnxcam inspect ${name} --for web`);
   }
   const loaded = performance.now() - started;
   await model?.session.release();
-  model = { session, stamp, facts: facts(session, stamp, bytes.length, loaded, name) };
+  const { session, engine } = made;
+  model = { session, stamp, facts: { ...facts(session, stamp, bytes.length, loaded, name), engine } };
   shown = null;
   return { facts: model.facts };
+}
+
+/** Return a session, and the engine that runs it in words: WebGPU where there is one that takes the model. */
+async function sessionOf(bytes) {
+  const { numThreads } = ort.env.wasm;
+  const wasm = `WebAssembly, ${numThreads} thread${numThreads > 1 ? "s" : ""}`;
+  let why = webgpu && !gpu ? "; this browser has no WebGPU" : "";
+  if (gpu) {
+    try {
+      const session = await ort.InferenceSession.create(bytes, { executionProviders: ["webgpu"] });
+      return { session, engine: "WebGPU" };
+    } catch (error) {
+      why = `; WebGPU does not take this model: ${visible(firstLine(error))}`;
+    }
+  }
+  return { session: await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] }), engine: wasm + why };
 }
 
 function facts(session, stamp, bytes, loaded, name) {
