@@ -26,7 +26,7 @@ PURPOSES = {
     "text_model candidate_text_model tokenizer image_token argument signature dynamic example opset weights",
     "Ground truth and requirements": "truth mask_values require verify_on",
     "What is written": "output as_json overwrite sheet opacity colormap colorbar title beside scale dpi boxes maps "
-    "format quality overlays map_size uint8 overlay report annotate write part_size operators triton",
+    "format quality overlays map_size uint8 overlay report annotate write part_size operators triton style logo",
     "How it runs": "provider candidate_provider runner runner_timeout jobs shard strict cache workers engine address "
     "cpus gpus picture_timeout retry_errors custom_ops imports timeout debug help",
 }
