@@ -26,7 +26,7 @@ def test_the_overlay_of_a_small_image_is_enlarged_and_its_map_is_not(tmp_path: P
     drawn = image.read(paths["overlay"])
     assert drawn.shape == (7 * 32, 7 * 30, 3)
     assert np.load(paths["map"]).shape == found.overlay().shape[:2] == (32, 30)
-    np.testing.assert_array_equal(found.overlay(alpha=0, times=2)[::2, 1::2], photo)
+    np.testing.assert_array_equal(found.overlay(opacity=0, times=2)[::2, 1::2], photo)
 
 
 def test_text_that_opencv_draws(monkeypatch: pytest.MonkeyPatch) -> None:
