@@ -96,14 +96,17 @@ def of_photos(real: Path) -> None:
     labels = real / "labels" / "imagenet1000.txt"
     first = onnxcam.Explainer(model, preprocess="imagenet,resize=256,crop=224", labels=labels)
     every = [first, first.replace(method="layercam"), first.replace(method="lrp")]
-    photos = [str(real / "images" / name) for name in ("macaw.jpg", "dog_cat.png")]
-    sheet = explain_grid(every, photos, [None]).sheet(original=True, dpi=110)
-    _write("sheet.jpg", sheet.image)
     try:
         from skimage import data
     except ImportError:
-        raise SystemExit('photo.jpg is of photos of scikit-image: pip install ".[perturbation]"') from None
-    photos = [first(data.chelsea()), first(data.coffee())]  # both CC0
+        raise SystemExit('the photos are those of scikit-image: pip install ".[perturbation]"') from None
+    files = {"chelsea.png": data.chelsea(), "coffee.png": data.coffee()}  # both CC0
+    with tempfile.TemporaryDirectory() as folder:
+        for name, photo in files.items():
+            (Path(folder) / name).write_bytes(image.encode(photo, Path(name), 90))
+        grid = explain_grid(every, [str(Path(folder) / name) for name in files], [None])
+        _write("sheet.jpg", grid.sheet(original=True, dpi=110).image)
+    photos = [first(photo) for photo in files.values()]
     parts = [onnxcam.sheet([one], original=True, colorbar=False, dpi=110, scale="own").image for one in photos]
     _write("photo.jpg", _beside(parts))
     scan = np.load(real / "volumes" / "t1_crop_96.npz")
