@@ -23,7 +23,7 @@ from onnxcam.errors import IncompleteError, ModelError, OnnxcamError, OutputErro
 from onnxcam.explainer.drawing import Drawing
 from onnxcam.explainer.options import Options
 from onnxcam.graph.io import ModelLike
-from onnxcam.hub import local
+from onnxcam.hub import HubAddress, local
 from onnxcam.methods import find_method
 from onnxcam.methods.base import AUTO
 from onnxcam.progress import Progress, quiet
@@ -221,7 +221,7 @@ def _model(model: ModelLike) -> ModelLike:
     """Return what a process elsewhere can open: the absolute path of a file, or the bytes at an address."""
     if not isinstance(model, str | os.PathLike):
         return model
-    text = os.fspath(local(model))
+    text = os.fspath(model if HubAddress.of(model) is None else local(model))
     if not is_remote(text):
         return os.path.abspath(text)
     system, path = filesystem(text)

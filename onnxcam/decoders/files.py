@@ -33,6 +33,10 @@ PARTS = {
 """
 
 
+_KINDS = ({"vision", "embed", "decoder"}, {"encoder", "decoder"})
+"""The parts that make a decoder: of a vision-language model, and of an encoder-decoder."""
+
+
 @dataclass(frozen=True)
 class DecoderFiles:
     """The files of a decoder: its `PARTS`, and the tokenizer."""
@@ -53,12 +57,13 @@ class DecoderFiles:
 def has_parts(folder: str | os.PathLike[str]) -> bool:
     """Return whether *folder*, or its folder ``onnx``, holds a file with the name of a part.
 
-    A repository of the hub has all parts, or none.
+    A repository of the hub has all parts of one kind of decoder, or none.
     """
     address = HubAddress.of(folder)
     if address is not None:
         stems = [PurePosixPath(path).stem for path in models_of(address)]
-        return address.file is None and all(any(map(name.fullmatch, stems)) for name in PARTS.values())
+        found = {part for part, name in PARTS.items() if any(map(name.fullmatch, stems))}
+        return address.file is None and any(kind <= found for kind in _KINDS)
     if paths.kind(folder) != "folder":
         return False
     there = [Path(path) for home in (Path(folder), Path(folder) / "onnx") for path in paths.entries(home)]

@@ -56,8 +56,8 @@ def cases(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
     """Bake files and their inputs into *folder*; yield the name of each, and the map of Python."""
     for method in METHODS_OF_ONE_PASS:
         raw = Explainer(SHAPES, method=method).attribute(tensor(2), target="star")
-        axis = None if METHODS[method].at_layer else 0
-        maps = np.stack([heatmap.normalize(heatmap.flat(one, axis)) for one in raw])
+        axis, summed = None if METHODS[method].at_layer else 0, METHODS[method].sums_channels
+        maps = np.stack([heatmap.normalize(heatmap.flat(one, axis, summed=summed)) for one in raw])
         for opset in (18, 17, 13) if method == "gradcam" else (18, 13):
             name = f"{method}-{opset}"
             bake(SHAPES, folder / f"{name}.onnx", method, target="star", map_size="layer", opset=opset)

@@ -149,7 +149,7 @@ def test_overlays_and_rows_without_maps() -> None:
     assert [row["overlay"] for row in found] == [f"overlays/00000000{n}-{k}.png" for n in (0, 1) for k in (0, 1)]
     assert all(row["map"] is None and row["map_shape"] for row in found)
     drawn = image.read(f"out/{found[0]['overlay']}")
-    np.testing.assert_array_equal(drawn, Explainer(SHAPES)("photos/0000.png").overlay())
+    np.testing.assert_array_equal(drawn, Explainer(SHAPES)("photos/0000.png").overlay(times=3))
 
 
 def test_the_same_call_resumes_and_makes_only_what_is_missing() -> None:

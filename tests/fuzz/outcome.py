@@ -26,6 +26,7 @@ UNMADE = 120
 _FRAME = re.compile(r'File "(?P<path>[^"]*)", line (?P<line>\d+),? in (?P<name>.*)')
 _UNFORESEEN = re.compile(r"^error: .*unexpected (\w+) in ([\w.<>]+)", re.MULTILINE)
 _NOTES = ("warning: ", "note: ", "passed on ", "FAILED on ", "layers: ", "target: ")
+_NOTES += ("first result: ", "done: ", "guessed: ", "look first at: ", "next: ")  # the summary of explain
 _DRAFT = re.compile(r"^\.|(?<!^recording)\.part$|\.tmp$|\.draft$")  # the next record continues recording.part
 
 

@@ -33,7 +33,8 @@ def test_the_page(onnxcam: Callable[..., Ran]) -> None:
     rounded(Path("clip_image.onnx"), Path("clip_int8.onnx"))
     assert len(follow("words.md", onnxcam)) == 8
     notes = [entry["note"] for entry in json.loads(Path("onnxcam-out/manifest.json").read_text("utf-8"))]
-    assert notes[0].startswith("like 'a photo of a dog' (7 tokens: <start> a ? ? a dog <end>), unlike")
+    wanted = "like 'a photo of a dog' (7 tokens: <start> a ? ? a dog <end>), unlike"
+    assert any(note.startswith(wanted) for note in notes)
 
 
 def test_the_shipped_towers_find_what_is_asked_for() -> None:
