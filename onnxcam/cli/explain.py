@@ -239,7 +239,7 @@ def command(
         show.explanations(folder.explained, output)
     show.warnings(_left_out(folder, names))
     show.notes(explainer.choice, folder.explained)
-    for line in summary.lines(folder.explained, len(names), output, str(model)):
+    for line in summary.lines(folder.explained, len(set(names)), output, str(model)):
         show.print_err(line, "dim")
 
 

@@ -40,7 +40,7 @@ def _load(name: str) -> None:
             _find(name)
     except OnnxcamError as error:
         raise type(error)(f"--import {name}: {error}") from error
-    except Exception as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise OnnxcamError(f"--import {name}: {type(error).__name__}{_place(error)}: {_said(error)}") from error
 
 

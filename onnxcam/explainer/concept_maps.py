@@ -185,8 +185,8 @@ class ConceptMaps:
         return found
 
     def start(self, stem: str) -> str:
-        """Return the start of the names of files: *stem*, what is found, and the method."""
-        return f"{stem}-{self.slug}-{self.method}"
+        """Return the start of the names of files: *stem*, what is found, the method and a layer that the user named."""
+        return self.explanation.start(stem, self.slug)
 
     @property
     def slug(self) -> str:

@@ -285,10 +285,13 @@ class Explanation:
             return str(self.target)
         return _in_file_name(self.words)[:_LONGEST].rstrip("-")
 
-    def start(self, stem: str) -> str:
-        """Return the start of the names of files: *stem*, the target, the method and a layer that the user named."""
+    def start(self, stem: str, slug: str | None = None) -> str:
+        """Return the start of the names of files: *stem*, the target, the method and a layer that the user named.
+
+        *slug* takes the place of the target.
+        """
         layer = _in_file_name(self.layer or "")[-_LONGEST:] if self.is_layer_named else ""
-        return "-".join(filter(None, [stem, self.slug, self.method, layer]))
+        return "-".join(filter(None, [stem, slug or self.slug, self.method, layer]))
 
     def save(
         self, directory: str | os.PathLike[str], stem: str = "explanation", **drawing: Unpack[Drawing]

@@ -23,6 +23,7 @@ from onnxcam.text import in_message
 __all__ = ["has_series", "is_dicom", "read_series"]
 
 _HEADER = (
+    "SOPClassUID",
     "SeriesInstanceUID",
     "Modality",
     "ImagePositionPatient",
@@ -111,7 +112,7 @@ def _header(pydicom: Any, path: str) -> _Slice | None:
     """Return the slice of a file; None for one without an image, such as a DICOMDIR."""
     with translated(path):
         tags = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_HEADER))
-        if "Rows" not in tags and "ImagePositionPatient" not in tags:
+        if "Rows" not in tags and "ImagePositionPatient" not in tags and not _is_of_an_image(tags):
             return None
         require(tags, ("Rows", "Columns"), path)
         slope = _numbers(tags, "RescaleSlope", 1)
@@ -133,6 +134,12 @@ def _header(pydicom: Any, path: str) -> _Slice | None:
             None if turn is None else turn.reshape(2, 3),
             None if spacing is None or not (spacing > 0).all() else (float(spacing[0]), float(spacing[1])),
         )
+
+
+def _is_of_an_image(tags: Any) -> bool:
+    """Whether the file says that it holds an image, or is cut off before it says what it holds."""
+    kind = tags.get("SOPClassUID") or tags.file_meta.get("MediaStorageSOPClassUID")
+    return kind is None or "Image Storage" in kind.name
 
 
 def _numbers(tags: Any, name: str, count: int) -> NDArray[np.float64] | None:

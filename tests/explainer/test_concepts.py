@@ -182,6 +182,8 @@ def test_command(onnxcam: Run) -> None:
     ran = onnxcam(*words, "--set", "rank=1", "--target", "1", "-o", "ranked")
     assert ran.code == 0, ran.err
     assert [row.split("\t")[0] for row in ran.out.splitlines()[1:]] == ["one.png", "two.png"]
+    assert onnxcam("explain", "net.onnx", "two.png", *"-p unit -m dff -l a --set concepts=2 -o out".split()).code == 0
+    assert Path("out/two-concepts-dff-a-raw.npy").exists()  # beside that of the layer by itself
     assert "independent of the class" not in ran.err  # the target ranks the concepts
 
 

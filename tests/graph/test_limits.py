@@ -91,8 +91,7 @@ def test_small_files_take_no_more_than_four_gigabytes(build: Callable[[], onnx.M
         [*command, "-p", "unit", "-o", tmp_path / "out"], preexec_fn=limit, capture_output=True, text=True, timeout=120
     )
     assert ran.returncode in (0, 2), ran.stderr
-    assert ran.returncode == 0 or ran.stderr.startswith("error: ")
-    assert len(ran.stderr.splitlines()) <= 1
+    assert ran.returncode == 0 or (ran.stderr.startswith("error: ") and len(ran.stderr.splitlines()) == 1)
     assert "is no valid ONNX model" not in ran.stderr  # the model is whole: its size is what is refused
 
 

@@ -86,6 +86,11 @@ def test_a_file_names_its_series(folder: Path) -> None:
     assert volume.read(folder / "a00.0000.dcm").data.shape == (5, 8, 6)
 
 
+def keep(path: Path, count: int) -> None:
+    """Keep the first *count* bytes."""
+    path.write_bytes(path.read_bytes()[:count])
+
+
 def cut(path: Path, count: int = 20) -> None:
     path.write_bytes(path.read_bytes()[:-count])
 
@@ -109,6 +114,7 @@ def cut(path: Path, count: int = 20) -> None:
             r"one that is damaged or cut off \(ValueError\); copy the file again",
         ),
         (lambda f: write(f, 15, VOXELS[0], PixelData=None), "has no pixels, or is cut off before them; copy"),
+        (lambda f: keep(f / "a05.0000.dcm", 150), "a05.0000.dcm: lacks Rows, Columns, or is cut off before; copy or"),
         (lambda f: cut(f / "a05.0000.dcm", 200), "a05.0000.dcm: lacks Rows, Columns, or is cut off before; copy or"),
         (
             lambda f: write(f, 15, VOXELS[0], RescaleSlope=0),

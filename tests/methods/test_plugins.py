@@ -73,6 +73,7 @@ def test_import_of_a_file_or_a_module(onnxcam: Callable[..., Ran]) -> None:
         (CAM.format(id="my cam", name="mine"), "a method cannot be called 'my cam': an id has letters, digits and"),
         ("x = (", "SyntaxError in line 1: '(' was never closed"),
         ("\nimport mine_other", "ModuleNotFoundError in mine_cam.py, line 2: No module named 'mine_other'"),
+        ("raise SystemExit(3)", "SystemExit in mine_cam.py, line 1: 3"),
         (None, "there is no such file"),
     ],
 )

@@ -11,8 +11,6 @@ import onnx
 import pytest
 
 import onnxcam
-from models.family import HELD_OUT
-from models.tasks import task
 from onnxcam import Explainer
 from onnxcam.errors import TargetError
 from onnxcam.media import image
@@ -119,6 +117,10 @@ def test_a_vector_is_as_good_as_its_text(towers: Path, shape: tuple[int, ...]) -
 
 
 def test_a_picture_that_does_not_fit_is_pointed_out() -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    from models.family import HELD_OUT
+    from models.tasks import task
+
     own = Explainer(MODELS / "clip_image.onnx", text_model=MODELS / "clip_text.onnx")
     star = next(sample for sample in task("clip_image").samples(HELD_OUT, 9) if " unlike=" not in sample.target)
     fits = own(star.feeds["image"], star.target)
