@@ -79,7 +79,7 @@ def _searched(folder: str) -> Iterator[None]:
         sys.path.remove(folder)
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return f" in line {error.lineno}"
     frames = [one for one in traceback.extract_tb(error.__traceback__) if not one.filename.startswith("<frozen")]
@@ -87,5 +87,5 @@ def _place(error: Exception) -> str:
     return f" in {Path(last.filename).name}, line {last.lineno}"
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return error.msg if isinstance(error, SyntaxError) else str(error) or "no message"
