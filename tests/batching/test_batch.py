@@ -344,7 +344,10 @@ def test_kill_9_loses_nothing_and_doubles_nothing(killed: str) -> None:
         else:
             assert process.wait() == 0
     assert start("--part-size", "4").wait() == 0
-    assert content("out") == content("whole")
+    found = content("out")
+    drafts = {name for name in found if name.startswith(".onnxcam-")}  # of a process that was killed while it wrote
+    assert len(drafts) <= 3
+    assert {name: found[name] for name in found.keys() - drafts} == content("whole")
 
 
 def test_the_command(onnxcam: Any) -> None:
