@@ -29,6 +29,7 @@ from onnxcam.targets.scores import Scores, ScoresAt, find_scores, integer_units
 
 __all__ = [
     "Aim",
+    "AimAtScores",
     "Aimed",
     "ClassAim",
     "DirectionAim",
@@ -86,8 +87,19 @@ def emit_gradients(
     return aimed, backward(op, seeds, wanted, past_rounding(STANDARD, seeds))
 
 
+class AimAtScores:
+    """An aim at class scores, which *at* finds; None finds those of the model."""
+
+    at: ScoresAt | None
+    single = False
+
+    def locate(self, graph: ir.Graph) -> ir.Value:
+        """Return the class scores."""
+        return find_scores(graph, at=self.at).value
+
+
 @dataclass(frozen=True)
-class ClassAim:
+class ClassAim(AimAtScores):
     """The score of one class, y_c. The input is the class index, int64 [N]; `TOP` selects the highest score.
 
     *fixed* is a class that is known when the graph is built; if the batch is fixed too, the graph has no such input.
@@ -97,11 +109,6 @@ class ClassAim:
     input: str = CLASS
     fixed: int | None = None
     at: ScoresAt | None = None
-    single = False
-
-    def locate(self, graph: ir.Graph) -> ir.Value:
-        """Return the class scores."""
-        return find_scores(graph, at=self.at).value
 
     def emit(self, op: Emitter, batch: Any) -> Aimed:
         """Select one class for each image."""
@@ -123,16 +130,11 @@ class ClassAim:
 
 
 @dataclass(frozen=True)
-class ScoresAim:
+class ScoresAim(AimAtScores):
     """A weighted sum of the class scores: Σ_c w_c y_c. The input is w, [N, classes]."""
 
     input: str = WEIGHTS
     at: ScoresAt | None = None
-    single = False
-
-    def locate(self, graph: ir.Graph) -> ir.Value:
-        """Return the class scores."""
-        return find_scores(graph, at=self.at).value
 
     def emit(self, op: Emitter, batch: Any) -> Aimed:
         """Multiply the scores of each image by its weights."""

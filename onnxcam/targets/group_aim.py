@@ -9,14 +9,14 @@ import onnx_ir as ir
 
 from onnxcam.graph.emitter import Emitter
 from onnxcam.metadata.reserved import WEIGHTS
-from onnxcam.targets.aim import Aimed, add_input, put_out
+from onnxcam.targets.aim import AimAtScores, Aimed, add_input, put_out
 from onnxcam.targets.scores import ScoresAt, find_scores
 
 __all__ = ["GroupAim"]
 
 
 @dataclass(frozen=True)
-class GroupAim:
+class GroupAim(AimAtScores):
     """log Σ_{c ∈ A} exp(y_c) − log Σ_{c ∈ B} exp(y_c), with groups A and B of classes; a term of no class is left out.
 
     Its gradient is Σ_c (p_c − q_c) ∂y_c, where p is the softmax of the scores within A and q that within B. Behind a
@@ -26,11 +26,6 @@ class GroupAim:
 
     input: str = WEIGHTS
     at: ScoresAt | None = None
-    single = False
-
-    def locate(self, graph: ir.Graph) -> ir.Value:
-        """Return the class scores."""
-        return find_scores(graph, at=self.at).value
 
     def emit(self, op: Emitter, batch: Any) -> Aimed:
         """Emit the terms of both groups."""
