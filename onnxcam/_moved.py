@@ -1,4 +1,4 @@
-"""Names of version 0.1, for one release: each warns and gives the module, class or function under its new name."""
+"""Names of version 0.1: each warns and gives the module, class or function under its new name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from onnxcam.errors import warn_caller
+from onnxcam.deprecation import warn_renamed
 
 PACKAGES = {"edge": "compare", "edge.report": "compare.report", "target": "targets"}
 MODULES = {
@@ -166,7 +166,7 @@ class _OldNameFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         """Return the module under its new name; for a package, a stand-in that forwards its names."""
         old = spec.name.removeprefix("onnxcam.")
         new = importlib.import_module(f"onnxcam.{_NEW[old]}")
-        warn(spec.name, new.__name__)
+        warn_renamed(spec.name, new.__name__)
         if old in PACKAGES:
             return _package(spec.name, new)
         spec.loader_state = new.__spec__
@@ -203,15 +203,10 @@ def renamed(module: str) -> Callable[[str], Any]:
         value = getattr(importlib.import_module(f"onnxcam.{home}"), own, None) if new and own[0] != "_" else None
         if value is None:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        warn(f"{module}.{name}", f"onnxcam.{new}")
+        warn_renamed(f"{module}.{name}", f"onnxcam.{new}")
         return value
 
     return found
-
-
-def warn(old: str, new: str) -> None:
-    """Warn that *old* is *new* now, at the line outside onnxcam that uses *old*."""
-    warn_caller(f"{old} is {new} now; the old name goes with the next release", DeprecationWarning)
 
 
 def _package(name: str, new: ModuleType) -> ModuleType:

@@ -15,7 +15,7 @@ from onnxcam import _moved
 def test_old_modules_are_the_new_ones(old: str, new: str) -> None:
     for name in [name for name in sys.modules if name == f"onnxcam.{old}"]:
         del sys.modules[name]
-    with pytest.warns(DeprecationWarning, match=" now; the old name goes with the next release") as told:
+    with pytest.warns(DeprecationWarning, match=" now; the old name ends with version 0.3") as told:
         found = importlib.import_module(f"onnxcam.{old}")
     assert found is importlib.import_module(f"onnxcam.{new}")
     assert f"onnxcam.{old} is onnxcam.{new} now" in [str(one.message).partition(";")[0] for one in told]
@@ -48,7 +48,7 @@ def test_old_lines_work_and_the_warning_names_their_place(line: str) -> None:
 )
 def test_old_names_are_the_new_ones(module: str, old: str, new: str) -> None:
     home, _, name = new.rpartition(".")
-    with pytest.warns(DeprecationWarning, match=rf"onnxcam\.{module}\.{old} is onnxcam\.{new} now; the old name goes"):
+    with pytest.warns(DeprecationWarning, match=rf"onnxcam\.{module}\.{old} is onnxcam\.{new} now; the old name ends"):
         found = getattr(importlib.import_module(f"onnxcam.{module}"), old)
     assert found is getattr(importlib.import_module(f"onnxcam.{home}"), name)
 

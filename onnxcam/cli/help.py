@@ -6,6 +6,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from onnxcam.cli import old_options
+
 __all__ = ["COMMANDS", "EXAMPLES", "PURPOSES", "Command", "Commands"]
 
 COMMANDS = {
@@ -85,7 +87,11 @@ EXAMPLES = {
 
 
 class Command(TyperCommand):
-    """A command whose help groups its options by purpose and ends with examples."""
+    """A command whose help groups its options by purpose and ends with examples; it takes old names of options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse *args*, in which options may have old names."""
+        return super().parse_args(ctx, old_options.renamed(args, {name for each in self.params for name in each.opts}))
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options, by purpose."""

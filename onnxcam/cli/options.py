@@ -80,7 +80,6 @@ ExplainFromOption = Annotated[
     Path | None,
     typer.Option(
         "--explain-from",
-        "--classes-from",
         help="Explain in each image what this recording explains: its class, its objects.",
         show_default=False,
     ),

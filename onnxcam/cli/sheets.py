@@ -20,7 +20,6 @@ OpacityOption = Annotated[
     str,
     typer.Option(
         "--opacity",
-        "--alpha",
         help="Opacity of the map in the overlay: value (as strong as the map), or a number from 0 to 1.",
     ),
 ]

@@ -19,9 +19,10 @@ from onnxcam.bake.bake import bake
 from onnxcam.compare import device_runner as device
 from onnxcam.compare.observer import Observer, require_classifier
 from onnxcam.compare.packed_outputs import PackedOutputs, pack_outputs
-from onnxcam.compare.record import described, header, meaning_of, prepare_images, renamed
+from onnxcam.compare.record import described, header, meaning_of, prepare_images
 from onnxcam.compare.recordings import Recording
 from onnxcam.compare.tasks.classification import ClassScores
+from onnxcam.deprecation import takes_old_names
 from onnxcam.errors import ImageError, PreprocessError, RecordingError
 from onnxcam.graph.io import files_of
 from onnxcam.media.frame import Frame
@@ -46,6 +47,7 @@ class Packed:
     warnings: Sequence[str] = field(default=())
 
 
+@takes_old_names(classes_from="explain_from")
 def pack(
     model: str | os.PathLike[str],
     path: str | os.PathLike[str],
@@ -55,7 +57,6 @@ def pack(
     layer: str | None = None,
     target: int | str = "top",
     explain_from: str | os.PathLike[str] | None = None,
-    classes_from: str | os.PathLike[str] | None = None,
     preprocess: Spec | None = None,
     labels: Any = None,
     settings: Mapping[str, Any] | None = None,
@@ -75,7 +76,6 @@ def pack(
         target: ``"top"``, ``"input"`` (set by ``run.py --class``), or a class, as for `bake`; of an embedding a
             comparison such as ``like="a dog"``, whose vector is then in the model.
         explain_from: Recording of a classifier; explain each image for the class used in it.
-        classes_from: Old name of *explain_from*.
         preprocess: As for `Explainer`.
         labels: As for `Explainer`.
         settings: Settings of the method.
@@ -91,17 +91,16 @@ def pack(
     Example:
         >>> pack("model.onnx", "device.zip", ["cat.jpg", "dog.jpg"])
     """
-    source = renamed(explain_from, classes_from)
     texts: dict[str, Any] = {"text_model": text_model, "tokenizer": tokenizer}
     observer = Observer(model, method, layer, preprocess, labels, "cpu", settings or {}, **texts)
     classifies = observer.prediction is ClassScores
-    if source is not None and not classifies:
+    if explain_from is not None and not classifies:
         raise RecordingError(
             "--explain-from is for classifiers: a device explains what its model finds, and `onnxcam compare` pairs it "
             "with the same objects of the reference; of an embedding, name the same --target"
         )
-    classes = {} if source is None else _explained(Recording(source))
-    aim: int | str = target if source is None else "input"
+    classes = {} if explain_from is None else _explained(Recording(explain_from))
+    aim: int | str = target if explain_from is None else "input"
     bad: list[tuple[str, str]] = []
     inputs: list[PathLike] = [*files_of(model), *images]
     files.require_writable(Path(path), inputs, overwrite=overwrite)
@@ -116,9 +115,9 @@ def pack(
             else pack_outputs(observer, file, method, target, not images, opset, words)
         )
         pictures, tensors = _prepare(observer, images, folder / "tensors.bin", bad) if images else ([], None)
-        for picture in pictures if source else ():
+        for picture in pictures if explain_from else ():
             if picture["sha256"] not in classes:
-                raise RecordingError(f"'{source}' has no image like {picture['name']}; record it there too")
+                raise RecordingError(f"'{explain_from}' has no image like {picture['name']}; record it there too")
         warnings = [*dict.fromkeys([*observer.network.warnings, *made.warnings])]
         head = header(observer, meaning_of(observer) if classifies else {})
         head["model"] |= {"method": made.method, "layer": made.layer}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from itertools import islice
@@ -21,6 +20,7 @@ from onnxcam.compare.tasks.classification import ClassScores, class_target
 from onnxcam.compare.tasks.embedding import EmbeddingPrediction
 from onnxcam.compare.tasks.observation import Wanted
 from onnxcam.decoders.files import has_parts
+from onnxcam.deprecation import takes_old_names
 from onnxcam.errors import ImageError, MetricError, OnnxcamError, OutputError, RecordingError, TargetError
 from onnxcam.graph.io import load
 from onnxcam.hub import local
@@ -40,7 +40,6 @@ __all__ = [
     "open_model",
     "prepare_images",
     "record",
-    "renamed",
 ]
 
 BATCH = 8  # images per pass
@@ -88,6 +87,7 @@ class Recorded:
     damaged: str = ""  # warning if the resumed recording was damaged
 
 
+@takes_old_names(classes_from="explain_from")
 def record(
     model: str | os.PathLike[str],
     images: Sequence[str | os.PathLike[str]],
@@ -97,7 +97,6 @@ def record(
     layer: str | None = None,
     target: int | str = "top",
     explain_from: str | os.PathLike[str] | None = None,
-    classes_from: str | os.PathLike[str] | None = None,
     preprocess: Spec | None = None,
     labels: str | os.PathLike[str] | Sequence[str] | None = None,
     provider: str = "auto",
@@ -121,7 +120,6 @@ def record(
         target: Class to explain: ``"top"`` (per image), an index or a label; of an embedding a comparison such as
             ``like="a dog"``; for other tasks ``"top"``.
         explain_from: Recording; explain in each image what is explained in it: the class, the objects, ….
-        classes_from: Old name of *explain_from*.
         preprocess: As for `Explainer`.
         labels: As for `Explainer`.
         provider: As for `Explainer`.
@@ -144,7 +142,7 @@ def record(
         raise RecordingError("--layers needs an .onnx file: the interpreter of a .tflite file shows no layers")
     if layers and isinstance(observer, Observer):
         require_classifier(observer, "--layers")
-    choice = _Selection.of(observer, target, renamed(explain_from, classes_from))
+    choice = _Selection.of(observer, target, explain_from)
     bad: list[tuple[str, str]] = []
     try:
         writer = RecordingWriter(output, header(observer, meaning, choice.explains))
@@ -228,16 +226,6 @@ def header(observer: Recordable, meaning: Mapping[str, Any], explains: str = "")
         raise MetricError(f"predictions of {task} cannot be recorded yet; compare the models with `onnxcam validate`")
     found = {"format": FORMAT, "version": OBJECTS_VERSION, "task": task, "model": model, "labels": labels}
     return {**found, **({"explains": explains} if explains else {})}
-
-
-def renamed(
-    explain_from: str | os.PathLike[str] | None, classes_from: str | os.PathLike[str] | None
-) -> str | os.PathLike[str] | None:
-    """Return *explain_from*; if its old name *classes_from* is given instead, that, with a warning."""
-    if classes_from is None:
-        return explain_from
-    warnings.warn("classes_from is now explain_from", DeprecationWarning, stacklevel=3)
-    return classes_from if explain_from is None else explain_from
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam import files
+from onnxcam.deprecation import takes_old_names
 from onnxcam.explainer import explanation_html
 from onnxcam.explainer.drawing import EXACT, SUFFIXES, Drawing, check_drawing, is_figure
 from onnxcam.explainer.sheet import MapLook, Sheet, of_one
@@ -104,6 +105,7 @@ class Explanation:
     map_at: Callable[[tuple[int, ...]], NDArray[np.float32]] | None = field(default=None, repr=False)
     """A function that computes the map at another size (H, W); None for an input that is no image."""
 
+    @takes_old_names(alpha="opacity")
     def overlay(
         self, opacity: Opacity = BY_VALUE, colormap: str | None = None, boxes: bool = False, times: int = 1
     ) -> NDArray[np.uint8]:
@@ -293,6 +295,7 @@ class Explanation:
         layer = _in_file_name(self.layer or "")[-_LONGEST:] if self.is_layer_named else ""
         return "-".join(filter(None, [stem, slug or self.slug, self.method, layer]))
 
+    @takes_old_names(alpha="opacity")
     def save(
         self, directory: str | os.PathLike[str], stem: str = "explanation", **drawing: Unpack[Drawing]
     ) -> dict[str, Path]:

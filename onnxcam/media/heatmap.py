@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam.deprecation import takes_old_names
 from onnxcam.errors import OutputError
 from onnxcam.media import colours
 from onnxcam.media.colours import COLORMAPS, colorize
@@ -123,6 +124,7 @@ def at_place(raw: Map, frame: Frame, size: tuple[int, int], place: Place | None,
     return enlarge(place.upright(raw), inside, size, seen)
 
 
+@takes_old_names(alpha="opacity")
 def overlay(
     image: NDArray[np.uint8],
     heat: Map,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import onnxcam
-from onnxcam._moved import warn
+from onnxcam.deprecation import warn_renamed
 from onnxcam.metrics.base import Curve
 from onnxcam.metrics.bootstrap import Interval, bootstrap_interval
 from onnxcam.metrics.lookup import Settings
@@ -79,8 +79,8 @@ class Evaluation:
 
     @property
     def outcomes(self) -> list[CheckResult]:
-        """Former name of ``checks``, for one release."""
-        warn("Evaluation.outcomes", "Evaluation.checks")
+        """Old name of ``checks``."""
+        warn_renamed("Evaluation.outcomes", "Evaluation.checks")
         return self.checks
 
     @property

@@ -268,7 +268,7 @@ def test_from_the_host_to_the_device_and_back(onnxcam: Callable[..., Ran], bare:
     """The commands at the top of docs/recording.md."""
     photos(tmp_path / "photos", 3)
     assert onnxcam("record", SHAPES, "photos", "-o", "host").code == 0
-    packed = onnxcam("pack", SHAPES, "-o", "device.zip", "--images", "photos", "--classes-from", "host")
+    packed = onnxcam("pack", SHAPES, "-o", "device.zip", "--images", "photos", "--explain-from", "host")
     assert packed.code == 0, packed.err
     assert runner(bare, unpacked(tmp_path / "device.zip") / "run.py", "-o", tmp_path / "run").code == 0
     ran = onnxcam("compare", "host", "run", "-o", "report")

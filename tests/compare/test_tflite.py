@@ -159,7 +159,7 @@ def test_the_real_twins_agree(real: Path, onnxcam: Callable[..., Ran], tmp_path:
     pictures = sorted((real / "images").glob("*.jpg"))[:6]
     lite, twin = real / "sources" / "vww_96_int8.tflite", real / "models" / "vww_mobilenet_96_qdq.onnx"
     assert onnxcam("record", twin, *pictures, "-o", "twin", "-p", "unit").code == 0
-    ran = onnxcam("record", lite, *pictures, "-o", "lite", "-p", "unit", "--classes-from", "twin")
+    ran = onnxcam("record", lite, *pictures, "-o", "lite", "-p", "unit", "--explain-from", "twin")
     assert ran.code == 0, ran.err
     assert MAPS in ran.err
     found = compare_recordings("twin", "lite", common=True)

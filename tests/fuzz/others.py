@@ -20,7 +20,7 @@ def _pack(rng: Random, place: Place) -> list[str]:
     picture = place.put("picture.png", wire.mutated(rng, png()) if rng.random() < 0.4 else png())
     recording = place.take("recording")
     extra = rng.choice(
-        ([], ["-i", picture], ["-i", picture, "-t", "top"], ["-t", "input"], ["--classes-from", recording], ["-i", "."])
+        ([], ["-i", picture], ["-i", picture, "-t", "top"], ["-t", "input"], ["--explain-from", recording], ["-i", "."])
     )
     return ["pack", model, *commands.preprocess(rng), "-m", rng.choice(_METHODS), "-o", "pack.zip", *extra]
 

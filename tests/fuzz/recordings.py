@@ -29,7 +29,7 @@ def _recording(rng: Random, place: Place) -> list[str]:
     _change(rng, bad, rng.choice(_FILES))
     if rng.random() < 0.2:
         words = ["record", place.take("model.onnx"), place.take("picture.png"), "-p", "unit", "-o", "out"]
-        return [*words, "--classes-from", "bad"]
+        return [*words, "--explain-from", "bad"]
     extra = rng.choice(([], ["--force"], ["--common"], ["--json"], ["--force", "--common", "--json"]))
     return [*(_COMPARE if rng.random() < 0.7 else ["compare", "bad", "recording", "-o", "out"]), *extra]
 
