@@ -60,7 +60,7 @@ def _wait_for_quiet() -> None:
 def _busy() -> float:
     """Return the CPU seconds that the machine has spent so far on anything but waiting."""
     try:
-        with open("/proc/stat") as file:
+        with open("/proc/stat", encoding="utf-8") as file:
             user, nice, system = map(int, file.readline().split()[1:4])
     except OSError:
         return 0.0

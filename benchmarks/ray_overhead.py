@@ -49,7 +49,7 @@ class Busy:
         parents, ticks = {}, {}
         for entry in filter(str.isdigit, os.listdir("/proc")):
             with suppress(OSError):
-                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+                fields = Path(f"/proc/{entry}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
                 parents[int(entry)], ticks[int(entry)] = int(fields[1]), int(fields[11]) + int(fields[12])
 
         def ours(process: int) -> bool:

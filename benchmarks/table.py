@@ -89,7 +89,7 @@ def versions() -> str:
 
 def _model() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     found = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

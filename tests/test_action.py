@@ -59,7 +59,7 @@ def run(script: str, **variables: object) -> subprocess.CompletedProcess[str]:
 
 
 def outputs() -> dict[str, str]:
-    return dict(line.split("=", 1) for line in Path("outputs.txt").read_text().splitlines())
+    return dict(line.split("=", 1) for line in Path("outputs.txt").read_text(encoding="utf-8").splitlines())
 
 
 def test_a_failed_validation(runner: Path) -> None:
@@ -69,14 +69,14 @@ def test_a_failed_validation(runner: Path) -> None:
     assert ran.returncode == 1, ran.stderr
     assert outputs() == {"verdict": "failed", "exit-code": "1", "report": "report"}
     assert "FAILED on 1 image" in ran.stderr
-    assert Path("step.md").read_text() == Path("report/summary.md").read_text()
-    assert "❌ onnxcam: failed on 1 image" in Path("step.md").read_text()
+    assert Path("step.md").read_text(encoding="utf-8") == Path("report/summary.md").read_text(encoding="utf-8")
+    assert "❌ onnxcam: failed on 1 image" in Path("step.md").read_text(encoding="utf-8")
     assert {"report.html", "junit.xml", "worst.png"} <= {path.name for path in Path("report").iterdir()}
     assert run("comment.sh", PULL_REQUEST=12, NAME="int8 net", PICTURE_BRANCH="pictures").returncode == 0
-    sent = json.loads(Path("picture.json").read_text())
+    sent = json.loads(Path("picture.json").read_text(encoding="utf-8"))
     assert sent["branch"] == "pictures"
     assert base64.b64decode(sent["content"]) == Path("report/worst.png").read_bytes()
-    comment = Path("comment.md").read_text()
+    comment = Path("comment.md").read_text(encoding="utf-8")
     assert comment.startswith("<!-- onnxcam validate: int8-net -->\n### ❌")
     assert "](https://github.com/o/r/raw/pictures/12/int8-net-7-1.png)" in comment
 
@@ -86,7 +86,7 @@ def test_an_error(runner: Path) -> None:
     ran = run("validate.sh", REFERENCE="none.onnx", CANDIDATE=SHAPES, IMAGES=PICTURE)
     assert ran.returncode == 2
     assert outputs() == {"verdict": "error", "exit-code": "2", "report": "report"}
-    assert re.search(r"^    .*none\.onnx.*no such file", Path("step.md").read_text(), re.MULTILINE)
+    assert re.search(r"^    .*none\.onnx.*no such file", Path("step.md").read_text(encoding="utf-8"), re.MULTILINE)
     ran = run("comment.sh", PULL_REQUEST=12, NAME="n")
     assert (ran.returncode, Path("calls.txt").exists()) == (0, False)
     assert "::warning::onnxcam: there is no summary" in ran.stdout
@@ -99,20 +99,20 @@ def test_words_reach_the_command_as_they_are(runner: Path, code: int, verdict: s
     ran = run("validate.sh", REFERENCE="r e.onnx", CANDIDATE="`touch taken`", IMAGES=images, ARGUMENTS="-t\na dog")
     assert ran.returncode == code
     said = ["validate", "r e.onnx", "`touch taken`", "a b.png", "$(touch taken);*.png", "-t", "a dog"]
-    assert Path("said.txt").read_text().splitlines() == [*said, "--output", "report"]
-    assert (outputs()["verdict"], Path("step.md").read_text()) == (verdict, "### told\n")
+    assert Path("said.txt").read_text(encoding="utf-8").splitlines() == [*said, "--output", "report"]
+    assert (outputs()["verdict"], Path("step.md").read_text(encoding="utf-8")) == (verdict, "### told\n")
     assert not Path("taken").exists()
 
 
 def test_one_comment_for_all_runs(runner: Path) -> None:
     Path("report").mkdir()
-    Path("report/summary.md").write_text("### told\n")
+    Path("report/summary.md").write_text("### told\n", encoding="utf-8")
     given = {"PULL_REQUEST": 12, "NAME": "n", "REPORT_URL": "https://github.com/o/r/report"}
     assert run("comment.sh", **given).returncode == 0
-    assert "[Report with all images](https://github.com/o/r/report)" in Path("comment.md").read_text()
-    Path("comments.txt").write_text("41\n42\n")
+    assert "[Report with all images](https://github.com/o/r/report)" in Path("comment.md").read_text(encoding="utf-8")
+    Path("comments.txt").write_text("41\n42\n", encoding="utf-8")
     assert run("comment.sh", **given).returncode == 0
-    calls = [line for line in Path("calls.txt").read_text().splitlines() if "--field" in line]
+    calls = [line for line in Path("calls.txt").read_text(encoding="utf-8").splitlines() if "--field" in line]
     assert [" ".join(call.split()[2:4]) for call in calls] == [
         "POST repos/o/r/issues/12/comments",
         "PATCH repos/o/r/issues/comments/41",

@@ -115,35 +115,35 @@ def test_folders_that_links_lead_to_for_ever(photos: Path) -> None:
 
 
 def test_a_list_beside_its_pictures(photos: Path) -> None:
-    Path("in/list.txt").write_text("c.png\n\n  a.png\ngone.png\n")
+    Path("in/list.txt").write_text("c.png\n\n  a.png\ngone.png\n", encoding="utf-8")
     assert image_files.files(["@in/list.txt"]) == ["in/c.png", "a.png", "gone.png"]
-    Path("lists.txt").write_text("in/list.txt\n@in/list.txt\n")
+    Path("lists.txt").write_text("in/list.txt\n@in/list.txt\n", encoding="utf-8")
     assert len(image_files.files(["lists.txt"])) == 6
 
 
 def test_a_list_that_names_itself(photos: Path) -> None:
-    Path("one.txt").write_text("@one.txt\n")
+    Path("one.txt").write_text("@one.txt\n", encoding="utf-8")
     assert refusal("one.txt") == "one.txt: the list names itself, or a list that names it; take that line out"
-    Path("one.txt").write_text("in/two.txt\n")
-    Path("in/two.txt").write_text("a.png\n../one.txt\n")
+    Path("one.txt").write_text("in/two.txt\n", encoding="utf-8")
+    Path("in/two.txt").write_text("a.png\n../one.txt\n", encoding="utf-8")
     os.symlink(".", "here")
     assert "the list names itself" in refusal("@here/one.txt")
 
 
 def test_lists_of_lists_are_read_once(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(12):
-        Path(f"{number}.txt").write_text(f"{number + 1}.txt\n" * 10)
-    Path("12.txt").write_text("a.png\n")
+        Path(f"{number}.txt").write_text(f"{number + 1}.txt\n" * 10, encoding="utf-8")
+    Path("12.txt").write_text("a.png\n", encoding="utf-8")
     monkeypatch.setattr(image_files, "MAX_FILES", 10**4)
     assert refusal("0.txt") == "7.txt: more than 10000 images are named; name fewer at a time"
     assert len(image_files.files(["9.txt"])) == 1000
-    Path("12.txt").write_text("")
+    Path("12.txt").write_text("", encoding="utf-8")
     assert "no image is named" in refusal("0.txt")
 
 
 def test_lists_too_deep(photos: Path) -> None:
     for number in range(30):
-        Path(f"{number}.txt").write_text(f"{number + 1}.txt\n" * 3)
+        Path(f"{number}.txt").write_text(f"{number + 1}.txt\n" * 3, encoding="utf-8")
     assert refusal("0.txt") == "16.txt: lists name lists more than 16 deep; put the names into one list"
 
 
@@ -161,16 +161,16 @@ def test_a_list_that_is_no_file(photos: Path) -> None:
     assert "no such file or folder" in refusal("x" * 5000)
     assert "no file is called like this" in refusal("x" * 5000 + "*")
     assert "no such file or folder" in refusal("nul\0.png")
-    Path("odd.txt").write_text("x" * 5000 + "\n")
+    Path("odd.txt").write_text("x" * 5000 + "\n", encoding="utf-8")
     assert image_files.files(["odd.txt"]) == ["x" * 5000]
-    Path("odd.txt").write_text("nul\0.png\n")
+    Path("odd.txt").write_text("nul\0.png\n", encoding="utf-8")
     assert refusal("odd.txt") == "odd.txt: is no list of images, which is text with a file name a line"
 
 
 def test_a_companion_that_is_no_file(photos: Path) -> None:
     os.mkfifo("config.json")
     assert companions.beside(photos / "model.onnx", "config.json") == {}
-    Path("in/config.json").write_text('{"a": 1}')
+    Path("in/config.json").write_text('{"a": 1}', encoding="utf-8")
     assert companions.beside(photos / "in" / "model.onnx", "config.json") == {"a": 1}
 
 

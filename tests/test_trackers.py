@@ -87,7 +87,7 @@ def test_wandb(logged: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_label_studio(logged: dict[str, Any]) -> None:
     run("Label Studio", logged)
-    tasks = json.loads(Path("tasks.json").read_text())
+    tasks = json.loads(Path("tasks.json").read_text(encoding="utf-8"))
     assert [task["data"]["image"] for task in tasks] == [f"/data/local-files/?d=photos/0000{at}.png" for at in range(2)]
     for task in tasks:
         (prediction,) = task["predictions"]

@@ -19,7 +19,7 @@ def processors() -> int:
     """
     counts = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
     with suppress(OSError, ValueError):
-        quota, period = _QUOTA.read_text().split()
+        quota, period = _QUOTA.read_text(encoding="utf-8").split()
         counts.append(_whole(quota, period))
     with suppress(OSError, ValueError):
         quota, period = (file.read_text() for file in _OLD)

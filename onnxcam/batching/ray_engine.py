@@ -227,7 +227,7 @@ def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
-        import ray.data
+        import ray.data  # noqa: F401
     except ImportError as error:
         raise EngineError(f"the engine ray needs Ray Data ({first_line(error)}); pip install 'onnxcam[ray]'") from None
     return ray

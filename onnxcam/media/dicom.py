@@ -250,7 +250,7 @@ def _check_spacing(depth: NDArray[np.float64], folder: Path, files: Sequence[str
 def _pydicom() -> Any:
     try:
         import pydicom
-        import pydicom.pixels
+        import pydicom.pixels  # noqa: F401
     except ImportError:
         raise ImageError("DICOM files need pydicom; pip install 'onnxcam[volumes]'") from None
     return pydicom

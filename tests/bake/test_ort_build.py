@@ -49,7 +49,7 @@ def test_the_commands(onnxcam: Callable[..., Any], tmp_path: Path) -> None:
     shown = onnxcam("inspect", "b.onnx", "--operators", "two.config")
     assert shown.code == 0
     assert "ai.onnx\t18\t" in shown.out
-    assert Path("one.config").read_text() == Path("two.config").read_text()
+    assert Path("one.config").read_text(encoding="utf-8") == Path("two.config").read_text(encoding="utf-8")
 
 
 def test_what_goes_wrong(tmp_path: Path) -> None:

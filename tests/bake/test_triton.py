@@ -169,7 +169,7 @@ def test_the_command(onnxcam: Callable[..., Any]) -> None:
         "explained/1/model.onnx",
     }
     assert onnxcam(*words).code == 0  # what onnxcam wrote may be written again
-    Path("models/explained", CONFIG).write_text("theirs")
+    Path("models/explained", CONFIG).write_text("theirs", encoding="utf-8")
     Path("explained.onnx").unlink()
     refused = onnxcam(*words)
     assert (refused.code, "holds 'config.pbtxt', which onnxcam did not write" in refused.err) == (2, True)

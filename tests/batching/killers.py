@@ -21,8 +21,8 @@ def preprocess(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         os.kill(os.getpid(), signal.SIGKILL)
     if (colour == (0, 255, 0)).all():
         time.sleep(600)
-    if (colour == (0, 0, 255)).all() and (left := int(Path("ends").read_text())):
-        Path("ends").write_text(str(left - 1))
+    if (colour == (0, 0, 255)).all() and (left := int(Path("ends").read_text(encoding="utf-8"))):
+        Path("ends").write_text(str(left - 1), encoding="utf-8")
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(600)
     return np.moveaxis(picture[:96, :96].astype(np.float32) / 255, 2, 0)[None]

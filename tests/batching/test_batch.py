@@ -68,7 +68,7 @@ def test_the_metadata_of_parts_and_the_schema() -> None:
     read = pq.read_schema("out/part-000000.parquet")
     assert read.names == schema.COLUMNS.names
     identity = schema.identity_of(read, "out")
-    header = json.loads(Path("out/batch.json").read_text())
+    header = json.loads(Path("out/batch.json").read_text(encoding="utf-8"))
     assert {"format": "onnxcam.batch", "schema": 2, **identity} == header
     assert header["method"] == "gradcam"
     assert header["source"]["pictures"] == 2
@@ -124,7 +124,7 @@ def test_truth_of_a_manifest_and_of_boxes() -> None:
     folder(Path("photos"), 2)
     label = Explainer(SHAPES)("photos/0000.png").label
     other = next(name for name in ("ring", "circle") if name != label)
-    Path("photos/list.csv").write_text(f"path,truth\n0000.png,{label}\n0001.png,{other}\n")
+    Path("photos/list.csv").write_text(f"path,truth\n0000.png,{label}\n0001.png,{other}\n", encoding="utf-8")
     batch(SHAPES, "photos/list.csv", "out")
     assert rows("out")[0]["correct"] is True
     assert rows("out")[0]["truth"] == [label]
@@ -133,7 +133,7 @@ def test_truth_of_a_manifest_and_of_boxes() -> None:
         {"id": n, "image_id": n, "category_id": 1, "bbox": [0, 0, 48, 96], "area": 1, "iscrowd": 0} for n in (0, 1)
     ]
     coco = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": label}]}
-    Path("photos/coco.json").write_text(json.dumps(coco))
+    Path("photos/coco.json").write_text(json.dumps(coco), encoding="utf-8")
     batch(SHAPES, "photos/coco.json", "boxes")
     for row in rows("boxes"):
         heat = np.frombuffer(row["heat"], np.uint8).reshape(16, 16).astype(float)
@@ -254,7 +254,7 @@ def test_another_batch_in_the_folder_is_kept() -> None:
     Path("out/batch.json").unlink()
     with pytest.raises(OutputError, match=r"out: holds 'part-000000.parquet' and no batch.json; choose another folder"):
         batch(SHAPES, "photos", "out")
-    Path("file").write_text("x")
+    Path("file").write_text("x", encoding="utf-8")
     with pytest.raises(OutputError, match="file: is no folder; choose another with -o"):
         batch(SHAPES, "photos", "file")
 

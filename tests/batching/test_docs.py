@@ -30,7 +30,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder(Path("photos"), 24)
     program = Path("bin/onnxcam")
     program.parent.mkdir()
-    program.write_text(f"#!{sys.executable}\nfrom onnxcam.cli import main\nmain()\n")
+    program.write_text(f"#!{sys.executable}\nfrom onnxcam.cli import main\nmain()\n", encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent.resolve()}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

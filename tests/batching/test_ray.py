@@ -113,15 +113,15 @@ def test_a_picture_that_ends_its_process_is_a_row_with_its_error(cluster: Any) -
 
 def test_an_actor_that_dies_is_started_again(cluster: Any) -> None:
     folder(Path("photos"), 4, blue=BLUE)
-    Path("ends").write_text("1")
+    Path("ends").write_text("1", encoding="utf-8")
     assert batch(SHAPES, "photos", "out", part_size=2, engine="ray", preprocess=preprocess).rows == 5
-    assert Path("ends").read_text() == "0"
+    assert Path("ends").read_text(encoding="utf-8") == "0"
 
 
 @pytest.mark.parametrize("errored_blocks", [-1])  # 0 is the default: "Ray ended the run"
 def test_a_part_that_ends_every_actor_ends_the_run(cluster: Any, errored_blocks: int) -> None:
     folder(Path("photos"), 4, blue=BLUE)
-    Path("ends").write_text("99")
+    Path("ends").write_text("99", encoding="utf-8")
     context = cluster.data.DataContext.get_current()
     message = (
         "Ray ended the run" if errored_blocks == 0 else "out: 1 of 3 parts are missing after the run, the first is"
@@ -132,9 +132,9 @@ def test_a_part_that_ends_every_actor_ends_the_run(cluster: Any, errored_blocks:
             batch(SHAPES, "photos", "out", part_size=2, engine="ray", preprocess=preprocess)
     finally:
         context.max_errored_blocks = 0
-    assert 1 <= 99 - int(Path("ends").read_text()) <= 1 + ray_engine.RETRIES
+    assert 1 <= 99 - int(Path("ends").read_text(encoding="utf-8")) <= 1 + ray_engine.RETRIES
     assert not Path("out/summary.json").exists()
-    Path("ends").write_text("0")
+    Path("ends").write_text("0", encoding="utf-8")
     assert batch(SHAPES, "photos", "out", part_size=2, engine="ray", preprocess=preprocess).rows == 5
 
 
@@ -181,7 +181,7 @@ def test_a_node_that_differs_says_so() -> None:
     assert said["kind"] == "OutputError"
     assert "does not see the results there; choose storage that all nodes see" in said["error"]
     Path("out").mkdir()
-    Path("out/batch.json").write_text("{}")
+    Path("out/batch.json").write_text("{}", encoding="utf-8")
     said = actor("out")
     assert said["kind"] == "EngineError"
     assert "would explain differently (other " in said["error"]
@@ -245,7 +245,7 @@ if __name__ == "__main__":
 
 
 def start(address: str) -> subprocess.Popen[str]:
-    Path("driver.py").write_text(DRIVER)
+    Path("driver.py").write_text(DRIVER, encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([ROOT, f"{ROOT}/converters"])}
     return subprocess.Popen(
         [sys.executable, "driver.py", address],

@@ -42,7 +42,7 @@ def test_folders_patterns_and_lists() -> None:
     folder(Path("photos/more"), 1)
     assert ids("photos") == ["0000.png", "0001.png", "0002.png", "more/0000.png"]
     assert ids("photos/*1.png") == ["photos/0001.png"]
-    Path("list.txt").write_text("photos/0002.png\nphotos/0000.png\n")
+    Path("list.txt").write_text("photos/0002.png\nphotos/0000.png\n", encoding="utf-8")
     assert ids("list.txt") == ["photos/0002.png", "photos/0000.png"]
     assert list(read_source(["photos"]).pictures(1, 2)) == [Picture(1, "0001.png", "photos/0001.png")]
 
@@ -55,11 +55,11 @@ def test_manifests(ending: str) -> None:
         pq.write_table(table(**columns), name)
     elif ending == "jsonl":
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     else:
         mark = "," if ending == "csv" else "\t"
         lines = [mark.join(columns), *(mark.join(map(str, row)) for row in zip(*columns.values(), strict=True))]
-        Path(name).write_text("\n".join(lines) + "\n")
+        Path(name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     found = read_source([name])
     assert list(found.pictures()) == [
         Picture(0, "one", "photos/a.png", target="cat"),
@@ -72,7 +72,7 @@ def test_manifests(ending: str) -> None:
 def test_labels_of_manifests() -> None:
     pq.write_table(table(path=["a.png", "b.png"], truth=[["cat", "dog"], None]), "list.parquet")
     assert [one.truth for one in read_source(["list.parquet"]).pictures()] == [["cat", "dog"], None]
-    Path("list.csv").write_text("path,truth\na.png,3\nb.png,\n")
+    Path("list.csv").write_text("path,truth\na.png,3\nb.png,\n", encoding="utf-8")
     assert [one.truth for one in read_source(["list.csv"]).pictures()] == [["3"], None]
 
 
@@ -80,7 +80,7 @@ def test_coco_voc_and_class_folders(photos: Path) -> None:
     images = [{"id": n, "file_name": f"000{n}.png", "width": 96, "height": 96} for n in (2, 0)]
     Path("annotations").mkdir()
     Path("annotations/instances_photos.json").write_text(
-        json.dumps({"images": images, "annotations": [], "categories": []})
+        json.dumps({"images": images, "annotations": [], "categories": []}), encoding="utf-8"
     )
     found = read_source(["annotations/instances_photos.json"])
     assert [(one.id, Path(one.path)) for one in found.pictures()] == [
@@ -88,7 +88,9 @@ def test_coco_voc_and_class_folders(photos: Path) -> None:
         ("0000.png", Path("photos/0000.png")),
     ]
     assert found.truth == "coco:annotations/instances_photos.json"
-    Path("annotations/instances_other.json").write_text(Path("annotations/instances_photos.json").read_text())
+    Path("annotations/instances_other.json").write_text(
+        Path("annotations/instances_photos.json").read_text(encoding="utf-8"), encoding="utf-8"
+    )
     refused("its first image, 0002.png, is in no folder beside it; name the folder", "annotations/instances_other.json")
     assert ids("coco:annotations/instances_other.json", images="photos") == ["0002.png", "0000.png"]
     folder(Path("voc/JPEGImages"), 2)
@@ -126,18 +128,18 @@ def test_webdataset() -> None:
 
 def test_what_is_refused() -> None:
     refused("2 pictures have the id photos/0000.png; give each its own", "photos/0000.png", "photos/0000.png")
-    Path("list.csv").write_text("name,n\na,1\n")
+    Path("list.csv").write_text("name,n\na,1\n", encoding="utf-8")
     refused(r"list.csv: no column names the pictures; call it path \(its columns: name, n\)", "list.csv")
-    Path("list.csv").write_text("path,n\n,1\n")
+    Path("list.csv").write_text("path,n\n,1\n", encoding="utf-8")
     refused("list.csv: row 1 has nothing in its column path; fill it in", "list.csv")
-    Path("list.csv").write_text("path,n\na,1,2\n")
+    Path("list.csv").write_text("path,n\na,1,2\n", encoding="utf-8")
     refused("list.csv: the manifest cannot be read: ", "list.csv")
-    Path("list.csv").write_text("")
+    Path("list.csv").write_text("", encoding="utf-8")
     refused("list.csv: the manifest is empty", "list.csv")
     Path("list.parquet").write_bytes(b"PAR1xxxxPAR1")
     refused("list.parquet: the manifest cannot be read", "list.parquet")
     refused("none.csv: no such file; check the name", "none.csv")
-    Path("list.csv").write_text("path\n")
+    Path("list.csv").write_text("path\n", encoding="utf-8")
     refused("list.csv: there is no picture in it", "list.csv")
     Path("folder.csv").mkdir()
     with pytest.raises(ImageError, match=r"folder.csv: is a folder, not a manifest; name a file in it"):

@@ -31,7 +31,7 @@ class EndsAtStart:
 
 def end(log: str, times: int) -> NDArray[np.uint8] | None:
     """End this process, *times* in all."""
-    with open(log, "a") as file:
+    with open(log, "a", encoding="utf-8") as file:
         file.write("x")
     if os.path.getsize(log) <= times:
         os.kill(os.getpid(), signal.SIGKILL)

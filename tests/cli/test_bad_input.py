@@ -411,9 +411,9 @@ def test_values_out_of_bounds(
 )
 def test_names_of_no_pictures(onnxcam: Run, tmp_path: Path, model: Path, name: str, says: str) -> None:
     os.mkfifo("pipe")
-    Path("self.txt").write_text("@self.txt\n")
-    Path("nul.txt").write_text("a\0b.png\n")
-    Path("long.txt").write_text("x" * 5000)
+    Path("self.txt").write_text("@self.txt\n", encoding="utf-8")
+    Path("nul.txt").write_text("a\0b.png\n", encoding="utf-8")
+    Path("long.txt").write_text("x" * 5000, encoding="utf-8")
     refused(onnxcam, tmp_path, "explain", model, name, "-p", "unit,resize=8x8", "-o", "out", says=[says])
 
 

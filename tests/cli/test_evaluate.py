@@ -150,7 +150,7 @@ def test_errors_are_one_line_and_leave_nothing(onnxcam: Run, words: list[str], m
         Path(folder).mkdir()
         for name in ("shapes_1.png", "shapes_2.png") if folder != "half" else ("shapes_1.png",):
             cv2.imwrite(f"{folder}/{name}", np.full((size, size), value, np.uint8))
-    Path("broken.png").write_text("no image")
+    Path("broken.png").write_text("no image", encoding="utf-8")
     ran = onnxcam("evaluate", SHAPES, PICTURE, ASSETS / "shapes_2.png", *words, "-o", "out")
     assert ran.code == 2
     assert message in ran.err
@@ -162,7 +162,7 @@ def test_errors_are_one_line_and_leave_nothing(onnxcam: Run, words: list[str], m
 def test_an_image_that_cannot_be_read_is_left_out(onnxcam: Run) -> None:
     Path("photos").mkdir()
     Path("photos/a.png").write_bytes(b"")
-    Path("photos/b.gif").write_text("no image")
+    Path("photos/b.gif").write_text("no image", encoding="utf-8")
     shutil.copy(PICTURE, "photos/c.png")
     ran = onnxcam("evaluate", SHAPES, "photos", "--metric", "sparseness", "--json", "-o", "out")
     assert ran.code == 0, ran.err
@@ -178,16 +178,16 @@ def test_an_image_that_cannot_be_read_is_left_out(onnxcam: Run) -> None:
 
 def test_an_error_on_the_way_leaves_what_was_there(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("out").mkdir()
-    Path("out/evaluation.json").write_text("before")
+    Path("out/evaluation.json").write_text("before", encoding="utf-8")
     monkeypatch.setattr(Explainer, "attribute", lambda self, x, target: np.full((len(x), 3, 3), np.nan, np.float32))
     ran = onnxcam("evaluate", SHAPES, PICTURE, "-o", "out")
     assert ran.code == 2
     assert [path.name for path in Path("out").iterdir()] == ["evaluation.json"]
-    assert Path("out/evaluation.json").read_text() == "before"
+    assert Path("out/evaluation.json").read_text(encoding="utf-8") == "before"
 
 
 def test_a_folder_that_cannot_be_written_is_known_at_once(onnxcam: Run) -> None:
-    Path("out").write_text("a file")
+    Path("out").write_text("a file", encoding="utf-8")
     ran = onnxcam("evaluate", SHAPES, "no-such-picture.png", "-o", "out")
     assert ran.code == 2
     assert "cannot write into output folder 'out'" in ran.err
@@ -230,7 +230,9 @@ def test_the_page(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         classes = np.array([0, *(names.index(entry["label"]) + 1 for entry in truth[f"{own}.png"])], np.uint8)
         cv2.imwrite(f"masks/{name}.png", objects)
         cv2.imwrite(f"labelmaps/{name}.png", classes[objects])
-    Path("boxes.json").write_text(json.dumps({"cat.png": truth["shapes_1.png"], "dog.png": truth["shapes_2.png"]}))
+    Path("boxes.json").write_text(
+        json.dumps({"cat.png": truth["shapes_1.png"], "dog.png": truth["shapes_2.png"]}), encoding="utf-8"
+    )
     monkeypatch.setattr(base, "METRICS", registry := dict(METRICS))
     monkeypatch.setattr(lookup, "METRICS", registry)  # the page registers one more
     assert {words[1] for words in follow("evaluate.md", onnxcam)} == {"evaluate"}

@@ -57,7 +57,7 @@ def test_what_is_written(onnxcam: Run, photos: list[str], words: tuple[Any, ...]
     assert ran.code == 0, ran.err
     stems = ("x", "x-2", "y", "y-2", "z", "z-2")
     assert names("out") == {"manifest.json", *(f"{stem}-0-gradcam{end}" for stem in stems for end in suffixes)}
-    entries = json.loads(Path("out/manifest.json").read_text())
+    entries = json.loads(Path("out/manifest.json").read_text(encoding="utf-8"))
     assert [entry["image"] for entry in entries] == photos
     kinds = {"-raw.npy": "raw", "-map.npy": "map"}
     explainer = Explainer(SHAPES)
@@ -233,10 +233,10 @@ def test_a_changed_file_of_an_option_is_another_run(photos: list[str]) -> None:
 
 def test_what_is_no_journal_of_ours_stays(photos: list[str]) -> None:
     Path("out").mkdir()
-    Path("out/journal.jsonl").write_text("mine")
+    Path("out/journal.jsonl").write_text("mine", encoding="utf-8")
     with pytest.raises(OutputError, match=r"'out/journal\.jsonl' is no journal of an explanation"):
         run(Explainer(SHAPES), photos, "out")
-    assert (names("out"), Path("out/journal.jsonl").read_text()) == ({"journal.jsonl"}, "mine")
+    assert (names("out"), Path("out/journal.jsonl").read_text(encoding="utf-8")) == ({"journal.jsonl"}, "mine")
 
 
 def test_only_one_run_writes_a_folder(photos: list[str]) -> None:
@@ -256,7 +256,10 @@ def test_results_are_visible_while_it_runs_and_the_manifest_lists_what_is_not_re
     manifests: list[list[dict[str, object]]] = []
 
     def both_are_written() -> bool:  # in any order: two threads write
-        return "z-0-gradcam-overlay.jpg" in names("out") and len(json.loads(Path("out/manifest.json").read_text())) == 1
+        return (
+            "z-0-gradcam-overlay.jpg" in names("out")
+            and len(json.loads(Path("out/manifest.json").read_text(encoding="utf-8"))) == 1
+        )
 
     def progress(numbers: Iterable[int], total: int) -> Iterator[int]:
         for number in numbers:
@@ -264,14 +267,14 @@ def test_results_are_visible_while_it_runs_and_the_manifest_lists_what_is_not_re
             while number == 2 and not both_are_written() and time.monotonic() < end:
                 time.sleep(0.01)
             seen.append(names("out"))
-            manifests.append(json.loads(Path("out/manifest.json").read_text()))
+            manifests.append(json.loads(Path("out/manifest.json").read_text(encoding="utf-8")))
             yield number
 
     assert "manifest.json" in names("out")
     run(Explainer(SHAPES), photos[1:4], "out", progress=progress)
     assert "z-0-gradcam-overlay.jpg" in seen[2]
     assert [entry["image"] for entry in manifests[2]] == photos[:1]
-    assert len(json.loads(Path("out/manifest.json").read_text())) == 4
+    assert len(json.loads(Path("out/manifest.json").read_text(encoding="utf-8"))) == 4
 
 
 def test_a_failing_run_with_nothing_whole_leaves_nothing(photos: list[str]) -> None:
@@ -289,7 +292,7 @@ def test_an_image_that_failed_is_tried_again(photos: list[str]) -> None:
         run(Explainer(SHAPES), photos, "out", progress=ending(3))
     Path(photos[1]).write_bytes(good)
     assert count(photos, "out") == 4
-    assert all("error" not in entry for entry in json.loads(Path("out/manifest.json").read_text()))
+    assert all("error" not in entry for entry in json.loads(Path("out/manifest.json").read_text(encoding="utf-8")))
 
 
 def test_a_full_disk_keeps_the_images_before(photos: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

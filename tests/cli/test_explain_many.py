@@ -87,7 +87,9 @@ def test_a_broken_file_does_not_end_the_run(onnxcam: Run) -> None:
     assert ran.code == 0, ran.err
     assert len(ran.out.splitlines()) == 2
     assert ran.err.count("broken.png") == 1
-    assert [set(entry) == {"image", "error"} for entry in json.loads(Path("out/manifest.json").read_text())] == [
+    assert [
+        set(entry) == {"image", "error"} for entry in json.loads(Path("out/manifest.json").read_text(encoding="utf-8"))
+    ] == [
         True,
         False,
     ]

@@ -63,7 +63,7 @@ def test_text_is_clean() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_full_standard_output_is_an_error(tmp_path: Path) -> None:
-    with open("/dev/full", "w") as full:
+    with open("/dev/full", "w", encoding="utf-8") as full:
         ran = subprocess.run([sys.executable, "-c", CODE, "inspect", str(SHAPES)], stdout=full, stderr=subprocess.PIPE)
     assert (ran.returncode, ran.stderr) == (2, b"error: standard output cannot be written: No space left on device\n")
 

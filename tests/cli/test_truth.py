@@ -33,7 +33,7 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "text", "message"), CASES)
 def test_one_line_and_code_2(name: str, text: str, message: str, onnxcam: Run) -> None:
-    Path(name).write_text(text)
+    Path(name).write_text(text, encoding="utf-8")
     ran = onnxcam("evaluate", SHAPES, PICTURE, "--truth", name, "--metric", "sparseness")
     assert ran.code == 2
     assert message in " ".join(ran.err.split())
@@ -43,7 +43,7 @@ def test_one_line_and_code_2(name: str, text: str, message: str, onnxcam: Run) -
 
 
 def test_the_format_can_be_named(onnxcam: Run) -> None:
-    Path("truth.txt").write_text("image,label\nshapes_1.png,star\n")
+    Path("truth.txt").write_text("image,label\nshapes_1.png,star\n", encoding="utf-8")
     arguments = ("evaluate", SHAPES, PICTURE, "--metric", "sparseness", "--json", "--truth")
     assert onnxcam(*arguments, "truth.txt").code == 2
     ran = onnxcam(*arguments, "csv:truth.txt")

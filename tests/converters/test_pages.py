@@ -42,7 +42,7 @@ def test_from_other_exporters(model: Path, onnxcam: Run) -> None:
 def test_from_pytorch(model: Path, onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (DOCS / "from-pytorch.md").read_text("utf-8")
     classes = text[text.index("import torch\n") : text.index("made = ")]
-    Path("nets.py").write_text(classes)
+    Path("nets.py").write_text(classes, encoding="utf-8")
     monkeypatch.syspath_prepend(".")
     import nets
 

@@ -24,7 +24,7 @@ INPUT = ("--input", "1x3x32x32")
 
 
 def refused(onnxcam: Run, *words: Any, says: list[str]) -> None:
-    Path("old.onnx").write_text("what was there")
+    Path("old.onnx").write_text("what was there", encoding="utf-8")
     before = sorted(Path().iterdir())
     ran = onnxcam("export", *words, "-o", "old.onnx", "--overwrite")
     lines = ran.err.splitlines()
@@ -35,7 +35,7 @@ def refused(onnxcam: Run, *words: Any, says: list[str]) -> None:
         assert text in lines[0]
     assert ran.out == ""
     assert sorted(Path().iterdir()) == before
-    assert Path("old.onnx").read_text() == "what was there"
+    assert Path("old.onnx").read_text(encoding="utf-8") == "what was there"
 
 
 def test_control_flow_that_depends_on_data(onnxcam: Run) -> None:

@@ -34,7 +34,7 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def _no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.chdir(tmp_path)
-    Path("secret.txt").write_text("not for you")
+    Path("secret.txt").write_text("not for you", encoding="utf-8")
     yield
     assert not (tmp_path / TRACE).exists()
 

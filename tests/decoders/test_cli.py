@@ -25,10 +25,10 @@ def test_folder_of_parts(onnxcam, exported: ExportedDecoder, photo: Path) -> Non
     assert ran.code == 0, ran.err
     assert "prompt: USER: <image> Describe the image. Assistant:" in ran.err
     assert "page: out/words.html" in ran.err
-    entries = json.loads(Path("out/manifest.json").read_text())
+    entries = json.loads(Path("out/manifest.json").read_text(encoding="utf-8"))
     assert [entry["target"]["label"] for entry in entries] == ["a", "red", "star", "left"]
     assert all(entry["probability"] == pytest.approx(np.exp(entry["score"])) for entry in entries)
-    page = Path("out/words.html").read_text()
+    page = Path("out/words.html").read_text(encoding="utf-8")
     assert page.count("<button") == 4
     assert "USER: &lt;image&gt; Describe the image." in page
     assert pictures.read(Path("out/photo-words.png")).shape[2] == 3
@@ -40,7 +40,9 @@ def test_files_of_parts(onnxcam, exported: ExportedDecoder, photo: Path) -> None
     prompt = ["--prompt", "<image> describe :"]
     ran = onnxcam("explain", *parts, photo, *prompt, "-m", "gradient", "--target", 'text="red ring" at=1', "-o", "out")
     assert ran.code == 0, ran.err
-    assert [entry["words"] for entry in json.loads(Path("out/manifest.json").read_text())] == ['text="red ring" at=1']
+    assert [entry["words"] for entry in json.loads(Path("out/manifest.json").read_text(encoding="utf-8"))] == [
+        'text="red ring" at=1'
+    ]
 
 
 def test_options_that_do_not_fit(onnxcam, exported: ExportedDecoder, photo: Path) -> None:

@@ -114,11 +114,11 @@ def test_files_that_do_not_fit(
 
 def test_a_foreign_report_is_kept(onnxcam: Run, folder: Path) -> None:
     Path("report").mkdir()
-    Path("report/repair.json").write_text("{}")
+    Path("report/repair.json").write_text("{}", encoding="utf-8")
     ran = onnxcam("repair", SHAPES, folder / "spoilt.onnx", folder / "images", "-o", "fixed.onnx", "--report", "report")
     assert ran.code == 2
     assert "was not written by onnxcam" in ran.err
-    assert Path("report/repair.json").read_text() == "{}"
+    assert Path("report/repair.json").read_text(encoding="utf-8") == "{}"
     assert not Path("fixed.onnx").exists()
 
 

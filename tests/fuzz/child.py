@@ -44,7 +44,7 @@ def live(base: Path, build: Build) -> NoReturn:
 
 def _limit(base: Path) -> None:
     """Limit memory and time; a process that runs out of time writes where it was."""
-    stacks = open(base / "stacks", "w")  # noqa: SIM115  # it stays open to the end
+    stacks = open(base / "stacks", "w", encoding="utf-8")  # noqa: SIM115  # it stays open to the end
     faulthandler.enable(stacks)
     faulthandler.register(signal.SIGXCPU, stacks, chain=True)
     cv2.setNumThreads(1)  # OpenCV reports threads for which the limit leaves no memory

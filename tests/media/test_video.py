@@ -146,11 +146,11 @@ def test_validate_evaluate_and_record_take_the_frames_of_a_video(
     own = (clip, "--frames", "4", "-p", "unit")
     ran = onnxcam("validate", "net.onnx", "net.onnx", *own, "-o", "validated", "-r", "top1>=1", "-t", "0")
     assert ran.code == 0, ran.err
-    found = json.loads(Path("validated", "validation.json").read_text())["pictures"]
+    found = json.loads(Path("validated", "validation.json").read_text(encoding="utf-8"))["pictures"]
     assert [one["picture"] for one in found] == [f"{clip}#{number}" for number in (3, 9, 15, 21)]
-    assert 'alt="the image clip.mp4#15"' in Path("validated", "report.html").read_text()
+    assert 'alt="the image clip.mp4#15"' in Path("validated", "report.html").read_text(encoding="utf-8")
     assert onnxcam("evaluate", "net.onnx", *own, "-o", "evaluated", "--metric", "sparseness", "-t", "0").code == 0
-    assert len(json.loads(Path("evaluated", "evaluation.json").read_text())["pictures"]) == 4
+    assert len(json.loads(Path("evaluated", "evaluation.json").read_text(encoding="utf-8"))["pictures"]) == 4
     assert onnxcam("record", "net.onnx", *own, "-o", "recorded").code == 0
     ran = onnxcam(
         "validate", "net.onnx", "net.onnx", clip, "--frames", "99", "-p", "unit", "-o", "all", "-r", "top1>=1"

@@ -54,7 +54,7 @@ def installed(folder: Path, entries: str) -> None:
 
 
 def test_import_of_a_file_or_a_module(onnxcam: Callable[..., Ran]) -> None:
-    Path("mine_cam.py").write_text(CAM.format(id="mine", name="mine"))
+    Path("mine_cam.py").write_text(CAM.format(id="mine", name="mine"), encoding="utf-8")
     for name in ("mine_cam.py", "mine_cam"):
         METHODS.pop("mine", None)
         sys.modules.pop("mine_cam", None)
@@ -79,7 +79,7 @@ def test_import_of_a_file_or_a_module(onnxcam: Callable[..., Ran]) -> None:
 )
 def test_what_cannot_be_imported_is_one_line(onnxcam: Callable[..., Ran], text: str | None, says: str) -> None:
     if text is not None:
-        Path("mine_cam.py").write_text(text)
+        Path("mine_cam.py").write_text(text, encoding="utf-8")
     ran = onnxcam("inspect", SHAPES, "--import", "mine_cam.py")
     assert (ran.code, ran.err.count("\n")) == (2, 1)
     assert "--import mine_cam.py: " in ran.err

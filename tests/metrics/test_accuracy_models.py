@@ -42,7 +42,7 @@ def coco(scenes: list[Scene], path: Path) -> Truth:
             rows.append({"image_id": number, "category_id": NAMES.index(one.label), "bbox": box, "iscrowd": 0})
     images = [{"id": number, "file_name": f"{number}.png"} for number in range(len(scenes))]
     categories = [{"id": number, "name": name} for number, name in enumerate(NAMES)]
-    path.write_text(json.dumps({"images": images, "annotations": rows, "categories": categories}))
+    path.write_text(json.dumps({"images": images, "annotations": rows, "categories": categories}), encoding="utf-8")
     return Truth(path)
 
 

@@ -57,7 +57,7 @@ def test_commands_and_python(onnxcam: Run, capsys: pytest.CaptureFixture[str]) -
     shutil.copy(ASSETS / "shapes_1.png", "cat.png")
     for files in (examples()["coco"], examples()["csv"]):
         for name, text in files.items():
-            Path(name).write_text(text)
+            Path(name).write_text(text, encoding="utf-8")
     for words in re.findall(r"^onnxcam (.*)$", page(), re.MULTILINE):
         assert onnxcam(*words.split(), "--overwrite").code == 0
     first, second = re.findall(r"^```python\n(.*?)^```$", page(), re.MULTILINE | re.DOTALL)

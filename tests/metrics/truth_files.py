@@ -39,7 +39,7 @@ def coco_object() -> dict[str, Any]:
 
 def save(path: Path, text: str | dict[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text if isinstance(text, str) else json.dumps(text))
+    path.write_text(text if isinstance(text, str) else json.dumps(text), encoding="utf-8")
     return path
 
 

@@ -56,7 +56,7 @@ def test_cosines_stand_in_place_of_probabilities(folder: Path, target: str) -> N
 def test_the_command_and_shards(folder: Path, onnxcam: Callable[..., Ran]) -> None:
     own = ("image.onnx", "a.png", "-p", "unit", "--metric", "sparseness", "-m", "layercam", "--text-model", "text.onnx")
     assert onnxcam("evaluate", *own, "-t", STAR, "-o", "out").code == 0
-    (row,) = json.loads(Path("out/evaluation.json").read_text())["pictures"]
+    (row,) = json.loads(Path("out/evaluation.json").read_text(encoding="utf-8"))["pictures"]
     assert row["target"]["label"] == STAR
     shutil.copy("a.png", "b.png")
     changed = ("evaluate", *own, "-t", "like=b.png", "-o", "shard", "--shard", "0/1")
@@ -75,7 +75,7 @@ def test_what_is_refused(folder: Path) -> None:
         evaluate("image.onnx", ["a.png"], target=STAR, **told)  # type: ignore[arg-type]
     with pytest.raises(MetricError, match="sanity-cascading is for classifiers; leave it out for 'like="):
         evaluate("image.onnx", ["a.png"], **{**texts, "metrics": ["sanity-cascading"]})  # type: ignore[arg-type]
-    Path("boxes.json").write_text(json.dumps({"a.png": [{"label": "star", "box": [0, 0, 4, 4]}]}))
+    Path("boxes.json").write_text(json.dumps({"a.png": [{"label": "star", "box": [0, 0, 4, 4]}]}), encoding="utf-8")
     with pytest.raises(
         TruthError, match=r"the truth names classes, and 'like=.*' is none; give masks or boxes without"
     ):

@@ -184,7 +184,7 @@ def test_the_command(towers: Path, onnxcam: object) -> None:
     ran = onnxcam(*own, "-t", 'like="a red star"', "-t", "like=dog", "-o", "out")  # type: ignore[operator]
     assert ran.code == 0, ran.err
     assert "target: like 'dog' (3 tokens: <start> dog <end>); tokenizer.json" in ran.err
-    entries = json.loads(Path("out/manifest.json").read_text())
+    entries = json.loads(Path("out/manifest.json").read_text(encoding="utf-8"))
     assert [entry["words"] for entry in entries] == ['like="a red star"', "like=dog"]
     assert len({entry["raw"] for entry in entries}) == 2
 
