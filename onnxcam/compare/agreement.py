@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["AGREEMENT_METRICS", "MAP_METRICS", "TRUTH_METRICS", "AgreementMetric", "loss_id", "loss_of"]
+__all__ = ["AGREEMENT_METRICS", "DISTANCES", "MAP_METRICS", "TRUTH_METRICS", "AgreementMetric", "loss_id", "loss_of"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,8 @@ AGREEMENT_METRICS: dict[str, AgreementMetric] = {one.id: one for one in (*_PREDI
 """Agreement metrics by id, in the order of tables."""
 MAP_METRICS = tuple(one.id for one in _MAPS)
 """Ids of the metrics of maps, which every task has."""
+DISTANCES = ("peak", "shift")
+"""Ids of the metrics of maps that are fractions of the image's diagonal."""
 TRUTH_METRICS = tuple(one.id for one in (*_TRUTH, *_TOTALS))
 """Ids of the metrics that need ground truth."""
 

@@ -2,7 +2,7 @@
 
 **Grid.** It covers the part of the image that both models see. It has the resolution of the finer map, and at least
 `SIDE` pixels per side, because SSIM windows and the top fifth of the pixels need more than 3 × 3 cells. Maps are
-resampled to it bilinearly (`heatmap.enlarge`).
+resampled to it linearly along each axis (`resampled`). Maps of volumes have three axes.
 
 **Scale.** Only the positive part of a map counts, in units of the score (dequantised for quantised models). A cell
 holds the evidence of its area, so cells of a coarser map are larger: each map is multiplied by the number of its cells
@@ -15,111 +15,128 @@ own maximum.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.compare.outcome import Outcome
 from onnxcam.media import heatmap
-from onnxcam.media.frame import Frame
+from onnxcam.media.frame import Covered, Frame, covering
+from onnxcam.media.resample import placed
 
-__all__ = ["SIDE", "ComparisonGrid", "Heat", "MapEvidence", "common_grid"]
+__all__ = ["SIDE", "ComparisonGrid", "Heat", "MapEvidence", "common_grid", "resampled"]
 
 SIDE = 56
-"""Minimum side of the grid, and longer side of the stored maps, in pixels."""
+"""Minimum side of the grid, and longest side of the stored maps, in pixels."""
 
 Heat = NDArray[np.float32]
+Intervals: TypeAlias = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class MapEvidence:
-    """Positive part of a map per area, float32 [h, w], and the rectangle it covers in an image of *size* (H, W)."""
+    """Positive part of a map per area, float32 [*space], and the part it covers of an image of *size*, (H, W)."""
 
     heat: Heat
-    frame: Frame
-    size: tuple[int, int]
+    frame: Covered
+    size: tuple[int, ...]
 
     @classmethod
     def of(cls, raw: NDArray[np.float32], outcome: Outcome) -> MapEvidence:
-        """Return the evidence in the *raw* map [h, w], one of those of *outcome*."""
-        height, width = outcome.size
-        frame = outcome.frame or Frame(0, 0, width, height)
-        cells = raw.size * width * height / (_span(frame, 0) * _span(frame, 1))
+        """Return the evidence in the *raw* map [*space], one of those of *outcome*."""
+        frame = outcome.frame or _whole(outcome.size)
+        cells = raw.size * math.prod(outcome.size) / math.prod(map(_length, frame.intervals))
         return cls(np.maximum(raw, 0) * np.float32(cells), frame, outcome.size)
 
-    def on(self, rectangle: Frame, shape: tuple[int, int]) -> Heat:
-        """Return the map over a *rectangle* of the image, resampled to *shape* (h, w)."""
-        y, x = (_span(rectangle, axis) / length for axis, length in enumerate(shape))
-        own, first = self.frame, rectangle
-        frame = Frame(
-            (own.x0 - first.x0) / x, (own.y0 - first.y0) / y, (own.x1 - first.x0) / x, (own.y1 - first.y0) / y
-        )
-        return heatmap.enlarge(self.heat, frame, shape)
+    def on(self, part: Covered, shape: tuple[int, ...]) -> Heat:
+        """Return the map over a *part* of the image, resampled to *shape*."""
+        inside = [
+            ((start - first[0]) * n / _length(first), (end - first[0]) * n / _length(first))
+            for (start, end), first, n in zip(self.frame.intervals, part.intervals, shape, strict=True)
+        ]
+        return resampled(self.heat, inside, shape)
 
     def over_picture(self) -> Heat:
-        """Return the map at the size of the image, [H, W]."""
-        return heatmap.enlarge(self.heat, self.frame, self.size)
+        """Return the map at the size of the image."""
+        return resampled(self.heat, self.frame.intervals, self.size)
 
     def thumbnail(self) -> Heat:
-        """Return the map over the whole image, with `SIDE` pixels along the longer side."""
-        height, width = self.size
+        """Return the map over the whole image, with `SIDE` pixels along the longest side."""
         scale = SIDE / max(self.size)
-        shape = max(1, round(height * scale)), max(1, round(width * scale))
-        return _shrunk(self.on(Frame(0, 0, width, height), self._fine(shape)), shape)
+        shape = tuple(max(1, round(length * scale)) for length in self.size)
+        steps = self._steps(shape)
+        fine = tuple(n * step for n, step in zip(shape, steps, strict=True))
+        return _shrunk(self.on(_whole(self.size), fine), shape, steps)
 
-    def _fine(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Return an integer multiple of *shape* that is at least as fine as the map, so that no cell is skipped."""
-        lengths = (self.heat.shape[axis] * self.size[axis] / _span(self.frame, axis) / shape[axis] for axis in (0, 1))
-        y, x = (max(1, math.ceil(length)) for length in lengths)
-        return shape[0] * y, shape[1] * x
+    def _steps(self, shape: tuple[int, ...]) -> list[int]:
+        """Return the multiples of *shape* that are at least as fine as the map, so that no cell is skipped."""
+        known = zip(self.heat.shape, self.size, self.frame.intervals, shape, strict=True)
+        return [max(1, math.ceil(cells * size / _length(own) / n)) for cells, size, own, n in known]
 
 
 @dataclass(frozen=True)
 class ComparisonGrid:
-    """Pixel grid of *shape* (h, w) over a rectangle of an image of *size* (H, W)."""
+    """Grid of *shape* over a *part* of an image of *size*, whose pixels have the lengths *unit*."""
 
-    rectangle: Frame
-    shape: tuple[int, int]
-    size: tuple[int, int]
+    part: Covered
+    shape: tuple[int, ...]
+    size: tuple[int, ...]
+    unit: tuple[float, ...]
 
     @property
-    def spacing(self) -> tuple[float, float]:
-        """Distance of neighbouring pixels, (y, x), as a fraction of the image diagonal."""
-        y, x = (_span(self.rectangle, axis) / self.shape[axis] / math.hypot(*self.size) for axis in (0, 1))
-        return y, x
+    def spacing(self) -> tuple[float, ...]:
+        """Distance of neighbouring cells on each axis, as a fraction of the image diagonal."""
+        diagonal = math.hypot(*(n * unit for n, unit in zip(self.size, self.unit, strict=True)))
+        known = zip(self.part.intervals, self.shape, self.unit, strict=True)
+        return tuple(_length(own) / n * unit / diagonal for own, n, unit in known)
 
     def align(self, first: MapEvidence, second: MapEvidence, *, shared: bool) -> tuple[Heat, Heat]:
         """Return both maps on the grid, in [0, 1]: divided by their common maximum if *shared*, else by their own."""
-        a, b = (one.on(self.rectangle, self.shape) for one in (first, second))
+        a, b = (one.on(self.part, self.shape) for one in (first, second))
         tops = float(a.max()), float(b.max())
         own, other = (max(tops),) * 2 if shared else tops
         return a / np.float32(own or 1), b / np.float32(other or 1)
 
 
-def common_grid(first: MapEvidence, second: MapEvidence) -> ComparisonGrid | None:
-    """Return the grid for two maps; None if the models see no common part of the image."""
-    (height, width), frames = first.size, (first.frame, second.frame)
-    x0, y0 = (max(0.0, *(getattr(frame, name) for frame in frames)) for name in ("x0", "y0"))
-    x1 = min(float(width), *(frame.x1 for frame in frames))
-    y1 = min(float(height), *(frame.y1 for frame in frames))
-    if x1 <= x0 or y1 <= y0:
+def common_grid(
+    first: MapEvidence, second: MapEvidence, unit: tuple[float, ...] | None = None
+) -> ComparisonGrid | None:
+    """Return the grid for two maps; None if the models see no common part of the image.
+
+    *unit* are the lengths of a pixel along the axes, in any unit; None: all are equal.
+    """
+    both = zip(first.size, first.frame.intervals, second.frame.intervals, strict=True)
+    seen = [(max(0.0, a[0], b[0]), min(float(length), a[1], b[1])) for length, a, b in both]
+    if any(end <= start for start, end in seen):
         return None
-    seen = Frame(x0, y0, x1, y1)
-    rows, columns = (
-        max(
-            SIDE, *(round(one.heat.shape[axis] * _span(seen, axis) / _span(one.frame, axis)) for one in (first, second))
-        )
-        for axis in (0, 1)
+    shape = tuple(
+        max(SIDE, *(round(one.heat.shape[axis] * _length(own) / _length(one.frame.intervals[axis])) for one in pair))
+        for axis, (own, pair) in enumerate((own, (first, second)) for own in seen)
     )
-    return ComparisonGrid(seen, (rows, columns), first.size)
+    return ComparisonGrid(covering(seen), shape, first.size, unit or (1.0,) * len(seen))
 
 
-def _span(frame: Frame, axis: int) -> float:
-    return frame.y1 - frame.y0 if axis == 0 else frame.x1 - frame.x0
+def resampled(heat: Heat, intervals: Intervals, shape: tuple[int, ...]) -> Heat:
+    """Return *heat*, which covers *intervals* of the axes of a grid of *shape*, on that grid, zero beyond them."""
+    frame = covering(intervals)
+    if isinstance(frame, Frame):  # OpenCV is several times faster
+        return heatmap.enlarge(heat, frame, (shape[0], shape[1]))
+    return np.asarray(placed(heat.astype(np.float32), intervals, intervals, shape), np.float32)
 
 
-def _shrunk(heat: Heat, shape: tuple[int, int]) -> Heat:
-    y, x = heat.shape[0] // shape[0], heat.shape[1] // shape[1]
-    shrunk: Heat = heat.reshape(shape[0], y, shape[1], x).mean((1, 3))
+def _whole(size: tuple[int, ...]) -> Covered:
+    return covering([(0.0, float(length)) for length in size])
+
+
+def _length(interval: tuple[float, float]) -> float:
+    return interval[1] - interval[0]
+
+
+def _shrunk(heat: Heat, shape: tuple[int, ...], steps: Sequence[int]) -> Heat:
+    """Return the means of blocks of *steps* cells."""
+    blocks = heat.reshape([n for pair in zip(shape, steps, strict=True) for n in pair])
+    shrunk: Heat = blocks.mean(tuple(range(1, 2 * len(shape), 2)))
     return shrunk

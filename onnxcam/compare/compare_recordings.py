@@ -194,12 +194,17 @@ def _matched(first: Recording, second: Recording, common: bool) -> tuple[Rows, l
         sizes = [tuple(seen.pictures[at]["size"]) for seen, at in ((first, row), (second, other))]
         if sizes[0] != sizes[1]:
             raise RecordingError(
-                f"{first.pictures[row]['name']} is {sizes[0][0]} × {sizes[0][1]} (H × W) in '{first.name}' and "
-                f"{sizes[1][0]} × {sizes[1][1]} in '{second.name}'; one of the two sizes is wrong"
+                f"{first.pictures[row]['name']} is {_size_words(sizes[0])} in '{first.name}' and "
+                f"{_size_words(sizes[1])} in '{second.name}'; one of the two sizes is wrong"
             )
     return rows, [
         f"the images differ: {', '.join(only_in_one)}; compared are the {len(both)} of both"
     ] if only_in_one else []
+
+
+def _size_words(size: Sequence[int]) -> str:
+    """Return the size in words: of an image, height × width."""
+    return " × ".join(map(str, size)) + " (H × W)" * (len(size) == 2)
 
 
 def _names(recording: Recording, hashes: Collection[str]) -> Sequence[str]:

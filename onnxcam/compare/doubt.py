@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Self
 
 from onnxcam.compare.agreement import MAP_METRICS
+from onnxcam.compare.array_inputs import is_array
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.inputs import (
     ImageModel,
@@ -22,7 +23,6 @@ from onnxcam.compare.inputs import (
 )
 from onnxcam.compare.outcome import Prediction
 from onnxcam.compare.pipeline import LoadedImage, ModelPair
-from onnxcam.compare.signal_inputs import is_record
 from onnxcam.compare.summary import completed, summarise
 from onnxcam.compare.thresholds import Requirement
 from onnxcam.media import image as pictures
@@ -108,7 +108,7 @@ def try_inputs(task: ModelPair, images: Sequence[str], requirements: Sequence[Re
     tried = [one for one in requirements if not one.total]
     if task.reference.black_box:  # other preprocessings are tried on the predictions alone: maps take too long
         tried = [one for one in tried if one.metric not in MAP_METRICS]
-    if not images or any(is_record(seen.network, images[0]) for _, seen in task.sides):
+    if not images or any(is_array(seen.network, images[0]) for _, seen in task.sides):
         return InputTrials(tried, None, "", (), lambda: "")
     differing = difference(task.reference, task.candidate, pictures.read(images[0]))
     guess = preset_of(task.reference) if differing is None and is_open(task.reference, task.candidate) else ""

@@ -26,7 +26,7 @@ class ImageComparison:
     Attributes:
         picture: Path of the image, as given.
         sha256: SHA-256 of the image file.
-        size: (H, W) of the image.
+        size: (H, W) of the image; (1, T) of a signal, (D, H, W) of a volume.
         answers: What reference and candidate say of the image.
         objects: What was explained, with the maps of both; of a classifier one class.
         values: Value of each metric of `AGREEMENT_METRICS` that can be computed; of maps the mean over *objects*.
@@ -36,12 +36,19 @@ class ImageComparison:
 
     picture: str
     sha256: str
-    size: tuple[int, int]
+    size: tuple[int, ...]
     answers: tuple[Answer, Answer]
     objects: tuple[ObjectComparison, ...]
     values: Mapping[str, float]
     notes: tuple[str, ...]
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def diagonal(self) -> tuple[float, str]:
+        """The length that distances of maps are fractions of, and its unit: mm where the file says, else pixels."""
+        spacing = self.details.get("spacing")
+        lengths = self.size if spacing is None else [n * unit for n, unit in zip(self.size, spacing, strict=True)]
+        return math.hypot(*lengths), "mm" if spacing is not None else "voxels" if len(self.size) > 2 else "pixels"
 
     @property
     def target(self) -> int | None:
@@ -112,7 +119,7 @@ def compare_outcomes(
         objects=objects,
         values={name: value for name, value in values.items() if math.isfinite(value)},
         notes=(*([why] if why else ()), *found.notes, *told),
-        details=found.details | _drawings(reference.prediction, candidate.prediction),
+        details=found.details | _drawings(reference.prediction, candidate.prediction) | _spacing(reference),
     )
 
 
@@ -121,6 +128,11 @@ def _drawings(reference: Prediction, candidate: Prediction) -> dict[str, list[st
     drawn = [one.drawing(reference) for one in (reference, candidate)]
     found = [packed(one) for one in drawn if one is not None]
     return {"drawings": found} if len(found) == len(drawn) else {}
+
+
+def _spacing(outcome: Outcome) -> dict[str, list[float]]:
+    """Return the millimetres from voxel to voxel, where they are known."""
+    return {} if outcome.spacing is None else {"spacing": list(outcome.spacing)}
 
 
 def _means(objects: Sequence[ObjectComparison]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.compare.signal_inputs import takes_records
+from onnxcam.compare.array_inputs import takes_arrays
 from onnxcam.errors import PreprocessError
 from onnxcam.media.image import RgbImage
 from onnxcam.model.description import ModelDescription
@@ -74,8 +74,8 @@ class InputDifference:
 
 def settle(reference: ImageModel, candidate: ImageModel) -> list[str]:
     """Let guesses follow evidence, in place; return a note on each change."""
-    if any(takes_records(model.network) for model in (reference, candidate)):
-        return _settled_records(reference, candidate)
+    if any(takes_arrays(model.network) for model in (reference, candidate)):
+        return _settled_arrays(reference, candidate)
     notes = [*_by_range("reference", reference), *_by_range("candidate", candidate)]
     first, second = reference.network.preprocessing, candidate.network.preprocessing
     if _numbers(first) == _numbers(second) and _geometry(first) == _geometry(second):
@@ -85,12 +85,12 @@ def settle(reference: ImageModel, candidate: ImageModel) -> list[str]:
     return notes + _follow("reference", reference, "candidate", candidate)
 
 
-def _settled_records(reference: ImageModel, candidate: ImageModel) -> list[str]:
-    """Return a warning if two models of signals scale them differently."""
+def _settled_arrays(reference: ImageModel, candidate: ImageModel) -> list[str]:
+    """Return a warning if two models of signals or volumes scale them differently."""
     first, second = (model.network.modality.reading.value for model in (reference, candidate))
     if first == second:
         return []
-    return [f"the reference scales signals by {first}, the candidate by {second}; give one --preprocess for both"]
+    return [f"the reference scales its input by {first}, the candidate by {second}; give one --preprocess for both"]
 
 
 def is_open(*models: ImageModel) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -18,6 +19,9 @@ from onnxcam.compare.outcome import Answer
 __all__ = ["read", "written"]
 
 _LONGEST = 4096  # maximum side of a map in cells; stored maps are far smaller
+_MOST = _LONGEST**2
+_AXES = (2, 3)
+"""How many axes of space there may be; a signal has a height of 1."""
 
 
 def written(pair: ImageComparison) -> dict[str, Any]:
@@ -81,9 +85,11 @@ def _unpacked(packed: Any) -> Kept:
     if packed is None:
         return None
     try:
-        height, width = (x for x in packed["shape"] if 0 < x <= _LONGEST)
-        data = zlib.decompressobj().decompress(base64.b64decode(packed["zlib"]), height * width + 1)
-        steps = np.frombuffer(data, np.uint8).reshape(height, width)
+        shape = packed["shape"]
+        if not (len(shape) in _AXES and all(0 < x <= _LONGEST for x in shape) and math.prod(shape) <= _MOST):
+            raise ValueError(f"a map of {shape}")
+        data = zlib.decompressobj().decompress(base64.b64decode(packed["zlib"]), math.prod(shape) + 1)
+        steps = np.frombuffer(data, np.uint8).reshape(shape)
     except (KeyError, TypeError, zlib.error) as error:
         raise ValueError(f"{error}") from None
     return (steps / np.float32(255)).astype(np.float16)
@@ -92,7 +98,7 @@ def _unpacked(packed: Any) -> Kept:
 _IMAGE: Mapping[str, Callable[[Any], bool]] = {
     "picture": lambda x: isinstance(x, str),
     "sha256": lambda x: isinstance(x, str),
-    "size": lambda x: _is_pair(x) and all(_is_whole(length) and length > 0 for length in x),
+    "size": lambda x: isinstance(x, list) and len(x) in _AXES and all(_is_whole(length) and length > 0 for length in x),
     "answers": lambda x: _is_pair(x),
     "objects": lambda x: isinstance(x, list),
     "values": lambda x: _are_values(x),

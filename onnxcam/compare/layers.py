@@ -241,4 +241,5 @@ def _with_map(outcome: Outcome, raw: NDArray[Any] | None) -> Outcome:
 
 def image_outcome(seen: PreparedImage | Outcome, index: int) -> Outcome:
     """Return an outcome for class *index* without scores and map."""
-    return Outcome(seen.picture, seen.sha256, seen.size, _NOTHING, (class_map(index, None),), seen.frame)
+    own = (class_map(index, None),)
+    return Outcome(seen.picture, seen.sha256, seen.size, _NOTHING, own, seen.frame, seen.spacing)

@@ -43,7 +43,7 @@ class ObjectComparison:
         boxes: Boxes of both in pixels of the image; None if there is none.
         values: Value of each metric of maps that can be computed, and of others that belong to this thing alone.
         notes: Reasons why other metrics cannot be computed.
-        maps: Maps of both over the whole image, float16 [h, w], longer side `SIDE`: the positive part divided by the
+        maps: Maps of both over the whole image, float16 [h, w], longest side `SIDE`: the positive part divided by the
             common maximum, in 255 steps from 0 to 1, and 0 outside the model's view. None if missing.
     """
 
@@ -90,7 +90,7 @@ def _compared(
         return {}, kept, [*notes, why]
     if first is None or second is None:
         return ({} if first is None else {"mapped": 0.0}), kept, notes
-    grid = common_grid(first, second)
+    grid = common_grid(first, second, outcomes[0].spacing)
     if grid is None:
         return {"mapped": 1.0}, kept, ["the models see no common part of the image"]
     a, b = grid.align(first, second, shared=known)

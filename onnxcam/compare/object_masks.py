@@ -38,7 +38,7 @@ class ImageObjects:
     index: Callable[[Label, int, Sequence[str] | None], int] = class_index
 
     @classmethod
-    def of(cls, truth: Truth | None, picture: str, size: tuple[int, int]) -> ImageObjects:
+    def of(cls, truth: Truth | None, picture: str, size: tuple[int, ...]) -> ImageObjects:
         """Return the objects of an image of *size* (H, W) in *truth*; without truth, no objects."""
         if truth is None:
             return cls()

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam.compare.array_inputs import is_array, prepared_array
 from onnxcam.compare.black_box import BlackBox, black_box_method
 from onnxcam.compare.external_runner import SECONDS, ExternalRunner
 from onnxcam.compare.outcome import ModelInfo, Outcome, Prediction
 from onnxcam.compare.output_reading import resolved_by_outputs, task_of_outputs
-from onnxcam.compare.signal_inputs import is_record, prepared_record
 from onnxcam.compare.tasks import observation_of
 from onnxcam.compare.tasks.classification import class_of
 from onnxcam.compare.tasks.observation import Explained, PreparedImage, Wanted
@@ -31,10 +31,11 @@ from onnxcam.graph.model_files import model_hash, weights_kind
 from onnxcam.hub import name_of
 from onnxcam.media import heatmap
 from onnxcam.media import image as pictures
-from onnxcam.media.frame import Frame
+from onnxcam.media.frame import Covered, Frame, covering
 from onnxcam.metadata.reserved import MAP
 from onnxcam.methods import ProcedureMethod, find_method, read_settings
 from onnxcam.methods.base import AUTO
+from onnxcam.model.clip_modality import ClipModality
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.inputs import InputValue
 from onnxcam.model.signal_modality import ImageOrSignalModality
@@ -143,10 +144,10 @@ class Observer:
             signals=SignalChoice(self.rate, self.start, self.resample),
         )
         subject, layout = self.network.open(), self.network.layout
-        if layout is None or len(layout.space) > 2:
+        if layout is None or isinstance(self.network.modality, ClipModality):
             raise MetricError(
-                f"only models of images and signals can be compared; {self.name} is a network of volumes: compare the "
-                "maps of `onnxcam explain`"
+                "only models of images, signals and volumes can be compared; "
+                f"{self.name} is another: compare the maps of `onnxcam explain`"
             )
         self.task = self.network.task
         self.observation = observation_of(self.task, self.name)
@@ -264,9 +265,9 @@ class Observer:
         return class_of(target, self.classes or 0, self.class_names)
 
     def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
-        """Read and preprocess an image or a signal; raise ImageError if it cannot be read."""
-        if is_record(self.network, os.fspath(path)):
-            return prepared_record(self.network.modality, path)
+        """Read and preprocess an image, a signal or a volume; raise ImageError if it cannot be read."""
+        if is_array(self.network, os.fspath(path)):
+            return prepared_array(self.network.modality, path)
         self.require_images(os.fspath(path))
         return self.prepare_decoded(os.fspath(path), *pictures.read_hashed(path, self.network.warn))
 
@@ -300,7 +301,8 @@ class Observer:
 
     def look(self, prepared: PreparedImage) -> Look:
         """Return the look at one image."""
-        look = replace(self.network.look(prepared.tensor, None, {}), frame=prepared.frame, picture=prepared.size)
+        frame = prepared.frame if isinstance(prepared.frame, Frame) else None
+        look = replace(self.network.look(prepared.tensor, None, {}), frame=frame, picture=prepared.size)
         if self._external is not None:
             return replace(look, run=self._run_external)
         return self._looked(look) if isinstance(self.network.task, Detections) else look
@@ -369,8 +371,8 @@ class Observer:
 
     def placed(
         self, raw: NDArray[Any], prepared: PreparedImage, request: ExplanationRequest
-    ) -> tuple[NDArray[np.float32], Frame]:
-        """Return the *raw* map [1, …] of a *request* upright, and the rectangle of the image that it covers."""
+    ) -> tuple[NDArray[np.float32], Covered]:
+        """Return the *raw* map [1, …] of a *request* upright, and the part of the image that it covers."""
         return self._placed(self._flat(raw), prepared, self._runner.compiled(request))
 
     def _flat(self, raw: NDArray[Any]) -> NDArray[np.float32]:
@@ -396,8 +398,8 @@ class Observer:
         return found
 
     def _covered(self, prepared: PreparedImage) -> NDArray[Any]:
-        """Return the tensor of a wholly covered image, a grey one; of a signal its mean along time."""
-        if not is_record(self.network, prepared.picture):
+        """Return the tensor of a wholly covered image, a grey one; of a signal or volume its mean."""
+        if not is_array(self.network, prepared.picture):
             blank = np.full((*prepared.size, 3), _GREY, np.uint8)
             return self.prepare_decoded(prepared.picture, blank, prepared.sha256).tensor
         space = self.network.layout.space if self.network.layout is not None else ()
@@ -406,21 +408,23 @@ class Observer:
 
     def _placed(
         self, raw: NDArray[Any], prepared: PreparedImage, compiled: CompiledExplanation
-    ) -> tuple[NDArray[np.float32], Frame]:
-        """Return the map upright, float32 [h, w], and the rectangle of the image that it covers."""
+    ) -> tuple[NDArray[np.float32], Covered]:
+        """Return the map upright, float32 [h, w] or [d, h, w], and the part of the image that it covers."""
         layout, flat = self.network.layout, raw.astype(np.float32)
         size = () if layout is None else tuple(prepared.tensor.shape[axis] for axis in layout.space)
         place = compiled.place(size) if compiled.layers and self._channel is None else None
         if len(size) == 1:
             return self._along_time(flat, prepared, place)
-        if place is None or len(size) != 2:
+        if place is None:
             return flat, prepared.frame
+        if not isinstance(prepared.frame, Frame):  # the tensor of a volume has its size
+            return place.upright(flat), covering(place.intervals)
         rows, columns = place.intervals
         return place.upright(flat), prepared.frame.part(rows, columns, (size[0], size[1]))
 
     def _along_time(
         self, flat: NDArray[np.float32], prepared: PreparedImage, place: Place | None
-    ) -> tuple[NDArray[np.float32], Frame]:
+    ) -> tuple[NDArray[np.float32], Covered]:
         """Return the map of a signal as one row, and the part of the signal that it covers."""
         if place is None:
             return flat[None], prepared.frame

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from onnxcam.compare.prediction_arrays import packed, unpacked
 from onnxcam.compare.slices import SliceItem, TruthScores
-from onnxcam.media.frame import Frame
+from onnxcam.media.frame import Covered
 from onnxcam.media.image import RgbImage
 from onnxcam.targets.notation import Corners
 
@@ -170,8 +170,8 @@ class ObjectMap:
     Attributes:
         target: What is explained, a target in words (docs/targets.md).
         index: Class of it; None if it has none.
-        map: Raw map, float32 [h, w], neither normalised nor enlarged; for maps of the input's shape, the largest
-            magnitude over the channels. None if there is no map.
+        map: Raw map, float32 [h, w], of a volume [d, h, w], neither normalised nor enlarged; for maps of the input's
+            shape, the largest magnitude over the channels. None if there is no map.
         why: Reason for a missing map.
         score: Score of the explained thing, a probability if the model gives one.
         box: Its box in pixels of the image; None if it has none.
@@ -197,18 +197,20 @@ class Outcome:
     Attributes:
         picture: Path of the image, as given; its id in reports.
         sha256: SHA-256 of the image file.
-        size: (H, W) of the image.
+        size: (H, W) of the image; (1, T) of a signal, (D, H, W) of a volume.
         prediction: What the model predicts.
         maps: Map of each explained thing; of a classifier one, that of a class.
-        frame: Rectangle of the image that the maps cover; None for the whole image.
+        frame: Part of the image that the maps cover; None for the whole image.
+        spacing: Millimetres from voxel to voxel along each axis of a volume; None if unknown, or no volume.
     """
 
     picture: str
     sha256: str
-    size: tuple[int, int]
+    size: tuple[int, ...]
     prediction: Prediction
     maps: tuple[ObjectMap, ...]
-    frame: Frame | None = None
+    frame: Covered | None = None
+    spacing: tuple[float, ...] | None = None
 
     @property
     def target(self) -> int | None:

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
 from onnxcam import pipeline
+from onnxcam.compare.array_inputs import is_array
 from onnxcam.compare.image_comparison import ImageComparison, compare_outcomes
 from onnxcam.compare.journal import Journal
 from onnxcam.compare.object_masks import ImageObjects
 from onnxcam.compare.observer import Observer, PreparedImage
 from onnxcam.compare.outcome import Outcome
-from onnxcam.compare.signal_inputs import is_record
 from onnxcam.errors import ImageError, OnnxcamError
 from onnxcam.graph.io import ModelLike
 from onnxcam.media import image as pictures
@@ -49,7 +49,7 @@ class ModelPair:
     def load(self, path: str) -> LoadedImage | ImageError:
         """Read and preprocess an image for both models."""
         try:
-            if any(is_record(seen.network, path) for _, seen in self.sides):
+            if any(is_array(seen.network, path) for _, seen in self.sides):
                 pair = self.reference.prepare(path), self.candidate.prepare(path)
                 return LoadedImage(pair, ImageObjects.of(self.truth, path, pair[0].size))
             self.reference.network.signals.check_unused()

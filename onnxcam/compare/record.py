@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -344,4 +344,6 @@ def _add(writer: RecordingWriter, outcome: Outcome) -> None:
 def described(seen: PreparedImage | Outcome) -> dict[str, Any]:
     """Return the entry of an image in a recording."""
     found: dict[str, Any] = {"name": seen.picture, "sha256": seen.sha256, "size": list(seen.size)}
-    return found if seen.frame is None else {**found, "frame": list(astuple(seen.frame))}
+    if seen.spacing is not None:
+        found["spacing"] = list(seen.spacing)
+    return found if seen.frame is None else {**found, "frame": list(seen.frame.corners)}

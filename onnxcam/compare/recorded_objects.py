@@ -135,7 +135,7 @@ def _wrong(picture: Mapping[str, Any]) -> str:
     return (
         ""
         if is_framed(picture, [one["map"] for one in objects])
-        else "frame is no rectangle, or too small for its maps"
+        else "frame is no rectangle, or too small for its maps, or a map has other axes than its image"
     )
 
 

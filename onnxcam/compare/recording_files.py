@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from onnxcam import paths
 from onnxcam.compare.device_runner import DONE, FORMAT, NAMES, PART, SEAL, TENSORS, digest
 from onnxcam.errors import RecordingError
+from onnxcam.media.frame import of_corners
 from onnxcam.text import in_message
 
 __all__ = [
+    "AXES",
     "FINEST",
+    "FINEST_OF_VOLUMES",
     "NO_MAPS",
     "PIXELS",
     "SIDE_LENGTH",
@@ -32,8 +35,10 @@ __all__ = [
 
 SIDE_LENGTH, PIXELS = 2**20, 2**30
 """Limits of OpenCV for one image."""
-FINEST = 2**14
-"""Maximum cells of a map along one side of the image."""
+AXES = (2, 3)
+"""How many axes of space there may be: those of an image (a signal has one row), or of a volume."""
+FINEST, FINEST_OF_VOLUMES = 2**14, 2**11
+"""Maximum cells of a map along one side of the image, and of a volume."""
 NO_MAPS = "none"
 """Method of a recording that can have no maps: its model gives no gradients, or cannot be baked."""
 
@@ -155,21 +160,27 @@ def is_length(value: Any, longest: int = SIDE_LENGTH) -> bool:
 
 
 def is_map(shape: Any) -> bool:
-    """Whether *shape* is that of a map, [h, w], or None."""
-    return shape is None or (isinstance(shape, list) and len(shape) == 2 and all(map(is_length, shape)))
+    """Whether *shape* is that of a map, [h, w] or [d, h, w], or None."""
+    return shape is None or (isinstance(shape, list) and len(shape) in AXES and all(map(is_length, shape)))
 
 
 def is_framed(picture: Mapping[str, Any], maps: Sequence[Sequence[int] | None]) -> bool:
-    """Whether the frame is a valid rectangle, not so small that one of the enlarged *maps* would exhaust memory."""
-    frame = picture.get("frame")
+    """Whether the *maps* have the axes of the image, and the frame is a part of it that is not empty.
+
+    Nor is it so small that one of the enlarged *maps* would exhaust memory.
+    """
+    frame, size = picture.get("frame"), picture["size"]
+    shapes = [shape or [1] * len(size) for shape in maps] or [[1] * len(size)]
+    if any(len(cells) != len(size) for cells in shapes):
+        return False
     if frame is None:
         return True
-    if not (isinstance(frame, list) and len(frame) == 4 and all(is_number(x) for x in frame)):
+    if not (isinstance(frame, list) and len(frame) == 2 * len(size) and all(is_number(x) for x in frame)):
         return False
-    spans, size = (frame[3] - frame[1], frame[2] - frame[0]), picture["size"]
-    shapes = [shape or (1, 1) for shape in maps] or [(1, 1)]
+    spans = [end - start for start, end in of_corners(frame).intervals]
+    finest = FINEST if len(size) == 2 else FINEST_OF_VOLUMES
     return min(spans) > 0 and all(
-        cells[axis] * size[axis] <= FINEST * spans[axis] for cells in shapes for axis in (0, 1)
+        n * length <= finest * span for cells in shapes for n, length, span in zip(cells, size, spans, strict=True)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,8 +12,8 @@ from onnxcam.compare.outcome import ModelInfo, ObjectMap, Outcome, Prediction
 from onnxcam.compare.recorded_classes import RecordedClasses
 from onnxcam.compare.recorded_objects import RecordedObjects
 from onnxcam.compare.recorded_outputs import RecordedOutputs
-from onnxcam.compare.recording_files import PIXELS, RecordingFiles, are_texts, is_length
-from onnxcam.media.frame import Frame
+from onnxcam.compare.recording_files import AXES, PIXELS, RecordingFiles, are_texts, is_length, is_number
+from onnxcam.media.frame import of_corners
 
 __all__ = ["Recording"]
 
@@ -63,14 +64,15 @@ class Recording:
     def __getitem__(self, row: int) -> Outcome:
         """Return the outcome of image number *row*."""
         picture = self.pictures[row]
-        frame = picture.get("frame")
+        frame, spacing = picture.get("frame"), picture.get("spacing")
         return Outcome(
             picture=picture["name"],
             sha256=picture["sha256"],
-            size=(picture["size"][0], picture["size"][1]),
+            size=tuple(picture["size"]),
             prediction=self._content.prediction_of(row),
             maps=self.objects(row),
-            frame=None if frame is None else Frame(*frame),
+            frame=None if frame is None else of_corners(frame),
+            spacing=None if spacing is None else tuple(spacing),
         )
 
     def objects(self, row: int) -> tuple[ObjectMap, ...]:
@@ -125,11 +127,20 @@ class Recording:
 
 def _is_picture(one: Mapping[str, Any]) -> bool:
     name, sha256, size = one.get("name"), one.get("sha256"), one.get("size")
-    if not (isinstance(size, list) and len(size) == 2 and all(map(is_length, size))):
+    if not (isinstance(size, list) and len(size) in AXES and all(map(is_length, size))):
+        return False
+    if not _is_spacing(one.get("spacing"), len(size)):
         return False
     named = isinstance(name, str) and _is_name(name)
     hashed = isinstance(sha256, str) and len(sha256) == 64
-    return named and hashed and size[0] * size[1] <= PIXELS
+    return named and hashed and math.prod(size) <= PIXELS
+
+
+def _is_spacing(lengths: Any, axes: int) -> bool:
+    """Whether *lengths* are the millimetres from voxel to voxel on so many *axes*, or None."""
+    if lengths is None:
+        return True
+    return isinstance(lengths, list) and len(lengths) == axes and all(is_number(x) and x > 0 for x in lengths)
 
 
 def _is_name(text: str) -> bool:

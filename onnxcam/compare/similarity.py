@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -88,25 +89,23 @@ def spearman(a: Array, b: Array) -> float:
 
 
 def ssim(a: Array, b: Array, data_range: float) -> float:
-    """Mean structural similarity (SSIM) of two maps [h, w] whose values span *data_range*.
+    """Mean structural similarity (SSIM) of two maps [h, w] or [d, h, w] whose values span *data_range*.
 
     Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity, 2004, equation 13: in
-    Gaussian windows of 11 × 11 pixels, σ = 1.5, K₁ = 0.01, K₂ = 0.03; windows that cross the border are ignored. NaN
+    Gaussian windows of 11 pixels a side, σ = 1.5, K₁ = 0.01, K₂ = 0.03; windows that cross the border are ignored. NaN
     for maps smaller than a window.
 
     Example:
         >>> ssim(np.eye(16), np.eye(16), 1.0)
         1.0
     """
-    import cv2
-
     radius = 5
     if min(a.shape) <= 2 * radius or not data_range > 0:
         return math.nan
+    inside = (slice(radius, -radius),) * a.ndim
 
     def mean(x: Array) -> Array:
-        side = 2 * radius + 1
-        return cv2.GaussianBlur(x, (side, side), 1.5)[radius:-radius, radius:-radius]
+        return _gaussian(x, 2 * radius + 1, 1.5)[inside]
 
     x, y = a.astype(np.float64), b.astype(np.float64)
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
@@ -115,6 +114,20 @@ def ssim(a: Array, b: Array, data_range: float) -> float:
     covariance, variances = mean(x * y) - product, mean(x * x + y * y) - squares
     found = ((2 * product + c1) * (2 * covariance + c2)) / ((squares + c1) * (variances + c2))
     return float(found.mean())
+
+
+def _gaussian(x: Array, side: int, sigma: float) -> Array:
+    """Return *x* smoothed along each axis by a Gaussian of *side* cells."""
+    import cv2
+
+    if x.ndim == 2:
+        return np.asarray(cv2.GaussianBlur(x, (side, side), sigma))
+    from scipy.ndimage import correlate1d
+
+    kernel = cv2.getGaussianKernel(side, sigma).ravel()
+    for axis in range(x.ndim):
+        x = correlate1d(x, kernel, axis)
+    return x
 
 
 def iou(a: Array, b: Array, share: float = SHARE) -> float:
@@ -139,8 +152,8 @@ def _top(heat: Array, share: float) -> Array:
     return top
 
 
-def peak_distance(a: Array, b: Array, spacing: tuple[float, float] = (1, 1)) -> float:
-    """Distance of the peaks of two maps [h, w], in units of *spacing* (y, x), the distance of neighbouring pixels.
+def peak_distance(a: Array, b: Array, spacing: Sequence[float] | None = None) -> float:
+    """Distance of the peaks of two maps, in units of *spacing*, the distance of neighbouring pixels on each axis.
 
     If a map has several equal peaks, the nearest two count.
 
@@ -154,23 +167,23 @@ def peak_distance(a: Array, b: Array, spacing: tuple[float, float] = (1, 1)) -> 
     return float(away[a == a.max()].min())
 
 
-def mass_shift(a: Array, b: Array, spacing: tuple[float, float] = (1, 1)) -> float:
-    """Distance of the centres of mass of two maps [h, w] ≥ 0, in units of *spacing*; NaN if one map is zero.
+def mass_shift(a: Array, b: Array, spacing: Sequence[float] | None = None) -> float:
+    """Distance of the centres of mass of two maps ≥ 0, in units of *spacing*; NaN if one map is zero.
 
     Example:
         >>> mass_shift(np.array([[1.0, 0.0, 0.0]]), np.array([[0.0, 1.0, 1.0]]))
         1.5
     """
-    y, x = np.subtract(_centre(a), _centre(b))
-    return math.hypot(y * spacing[0], x * spacing[1])
+    return math.hypot(*np.subtract(_centre(a), _centre(b)) * (1.0 if spacing is None else np.asarray(spacing)))
 
 
-def _centre(heat: Array) -> tuple[float, float]:
+def _centre(heat: Array) -> Array:
     total = heat.sum(dtype=np.float64)
     if not total > 0:
-        return math.nan, math.nan
-    rows, columns = (heat.sum(axis, dtype=np.float64) for axis in (1, 0))
-    return float(rows @ np.arange(len(rows)) / total), float(columns @ np.arange(len(columns)) / total)
+        return np.full(heat.ndim, math.nan)
+    others = (tuple(other for other in range(heat.ndim) if other != axis) for axis in range(heat.ndim))
+    means = (heat.sum(axes, dtype=np.float64) for axes in others)
+    return np.array([mean @ np.arange(len(mean)) / total for mean in means])
 
 
 def strength(a: Array, b: Array) -> float:

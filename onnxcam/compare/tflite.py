@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from onnxcam import paths
 from onnxcam import preprocess as preparing
+from onnxcam.compare.array_inputs import prepared_array
 from onnxcam.compare.device_runner import digest
 from onnxcam.compare.observer import Observer, PreparedImage, class_of, prepared_image
 from onnxcam.compare.outcome import ModelInfo, Outcome, Prediction
 from onnxcam.compare.recording_files import NO_MAPS
-from onnxcam.compare.signal_inputs import prepared_record
 from onnxcam.compare.tasks.classification import ClassObservation, ClassScores, class_map, class_target
 from onnxcam.compare.tasks.observation import Wanted
 from onnxcam.errors import ConversionError, GradientError, ImageError, ModelError
@@ -119,7 +119,7 @@ class TFLiteObserver:
     def prepare(self, path: str | os.PathLike[str]) -> PreparedImage:
         """Read and preprocess an image or a signal; raise ImageError if it cannot be read."""
         if self._how is None or os.fspath(path).lower().endswith(OF_NUMBERS):
-            return prepared_record(self._records, path)
+            return prepared_array(self._records, path)
         return prepared_image(self._how, os.fspath(path), *pictures.read_hashed(path))
 
     def outcomes(

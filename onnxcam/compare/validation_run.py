@@ -86,6 +86,8 @@ class ValidationRun:
         )
         requirements = parse(first.prediction.defaults) if stated is None else stated
         checks.require_comparable(first, second, requirements, known)
+        for seen in (first, second):
+            seen.network.guess_by(names)
         warnings += settle_texts(first.network, second.network)
         only = first.only(target)
         warnings += _settled(first, second)

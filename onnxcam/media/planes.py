@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from onnxcam.media import heatmap
 
-__all__ = ["overlay"]
+__all__ = ["Plane", "PlaneView", "greyed", "overlay", "peak", "stacked"]
 
 _LONGEST = 320  # pixels of the longest side of the volume
 _GAP, _CAPTION = 6, 22  # pixels between slices, and below them
@@ -27,7 +27,7 @@ _ENDS = (("L", "R"), ("P", "A"), ("I", "S"))
 
 
 @dataclass(frozen=True)
-class _Plane:
+class Plane:
     """A slice: its name, its axis, and the axes of its rows and columns; with letters these run downwards."""
 
     name: str
@@ -36,8 +36,83 @@ class _Plane:
     columns: int
 
 
-_PLANES = (_Plane("axial", 2, 1, 0), _Plane("coronal", 1, 2, 0), _Plane("sagittal", 0, 2, 1))
-_AXES = (_Plane("axis 0", 0, 1, 2), _Plane("axis 1", 1, 0, 2), _Plane("axis 2", 2, 0, 1))
+_PLANES = (Plane("axial", 2, 1, 0), Plane("coronal", 1, 2, 0), Plane("sagittal", 0, 2, 1))
+_AXES = (Plane("axis 0", 0, 1, 2), Plane("axis 1", 1, 0, 2), Plane("axis 2", 2, 0, 1))
+
+
+@dataclass(frozen=True)
+class PlaneView:
+    """Three planes through one voxel.
+
+    Attributes:
+        size: Lengths of the volume.
+        at: The voxel.
+        order: The volume's axis of each axis that is drawn.
+        backwards: Whether it runs in the other direction.
+        scales: Pixels of a voxel along each axis that is drawn.
+        is_placed: Whether the position in the scanner is known.
+    """
+
+    size: tuple[int, ...]
+    at: tuple[int, ...]
+    order: tuple[int, ...]
+    backwards: tuple[bool, ...]
+    scales: tuple[float, ...]
+    is_placed: bool
+
+    @classmethod
+    def through(cls, at: Sequence[int], size: Sequence[int], affine: NDArray[np.float64] | None) -> PlaneView:
+        """Return the planes through voxel *at* of a volume of *size*; *affine* as for `overlay`."""
+        order, backwards, spacing = ([0, 1, 2], [False] * 3, [1.0] * 3) if affine is None else _directions(affine)
+        lengths = [size[axis] for axis in order]
+        scale = _LONGEST / max(n * length for n, length in zip(lengths, spacing, strict=True))
+        turned = [size[axis] - 1 - at[axis] if back else at[axis] for axis, back in zip(order, backwards, strict=True)]
+        scales = tuple(length * scale for length in spacing)
+        return cls(tuple(lengths), tuple(turned), tuple(order), tuple(backwards), scales, affine is not None)
+
+    @property
+    def planes(self) -> tuple[Plane, ...]:
+        """The three planes."""
+        return _PLANES if self.is_placed else _AXES
+
+    def cut(self, volume: NDArray[Any], plane: Plane, *, smooth: bool = True) -> NDArray[Any]:
+        """Return the slice of *volume* in *plane* at the size at which it is drawn, [h, w] or, of colours, [h, w, 3].
+
+        The volume may have another resolution than `size`. *smooth*: values between two cells are interpolated.
+        """
+        import cv2
+
+        found = _turned(volume, self.order, self.backwards)
+        found = found.take(self.at[plane.axis] * found.shape[plane.axis] // self.size[plane.axis], plane.axis)
+        upright = found if plane.rows < plane.columns else found.swapaxes(0, 1)
+        upright = np.ascontiguousarray(upright[::-1, ::-1] if self.is_placed else upright)
+        height, width = self.shape(plane)
+        method = cv2.INTER_NEAREST
+        if smooth:
+            method = cv2.INTER_AREA if height < upright.shape[0] else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(upright, (width, height), interpolation=method), volume.dtype)
+
+    def shape(self, plane: Plane) -> tuple[int, int]:
+        """Return height and width at which *plane* is drawn."""
+        height, width = (max(1, round(self.size[axis] * self.scales[axis])) for axis in (plane.rows, plane.columns))
+        return height, width
+
+    def panel(self, drawn: NDArray[np.uint8], plane: Plane) -> NDArray[np.uint8]:
+        """Return the slice *drawn* of *plane* with a cross at the voxel, letters on the edges, and its caption."""
+        import cv2
+
+        drawn = drawn.copy()
+        height, width = drawn.shape[:2]
+        at = [(self.at[axis] + 0.5) * self.scales[axis] for axis in (plane.rows, plane.columns)]
+        y, x = (round(n - one if self.is_placed else one) for one, n in zip(at, (height, width), strict=True))
+        _cross(drawn, x, y)
+        if self.is_placed:
+            _letters(drawn, plane)
+        text = f"{plane.name} {self.at[plane.axis] + 1}/{self.size[plane.axis]}"
+        panel = np.pad(drawn, ((0, _CAPTION), (0, max(0, 110 - width)), (0, 0)))
+        return np.asarray(
+            cv2.putText(panel, text, (3, height + 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, _WHITE, 1, cv2.LINE_AA), np.uint8
+        )
 
 
 def overlay(
@@ -51,20 +126,33 @@ def overlay(
 
     *affine*, [4, 4], says in which direction the axes run, and how long a voxel is; None: it is not known.
     """
-    low, high = np.percentile(data, (1, 99))
-    grey = np.clip((data.astype(np.float64) - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8)
-    spacing: Sequence[float] = (1.0, 1.0, 1.0)
-    if affine is not None:
-        order, backwards, spacing = _directions(affine)
-        grey, heat = (_turned(one, order, backwards) for one in (grey, heat))
-    peak = [int(i) for i in np.unravel_index(int(np.argmax(np.abs(heat))), heat.shape)]
-    scale = _LONGEST / max(n * length for n, length in zip(heat.shape, spacing, strict=True))
-    scales = [length * scale for length in spacing]
-    planes = _AXES if affine is None else _PLANES
-    panels = [_panel(plane, grey, heat, peak, scales, affine is not None, opacity, colormap) for plane in planes]
+    grey, view = greyed(data), PlaneView.through(peak(heat), data.shape, affine)
+    panels = []
+    for plane in view.planes:
+        warm = np.asarray(view.cut(heat, plane), np.float32)
+        panels.append(view.panel(heatmap.overlay(view.cut(grey, plane), warm, opacity, colormap), plane))
     height = max(len(panel) for panel in panels)
     row = [np.pad(panel, ((height - len(panel), 0), (0, _GAP), (0, 0))) for panel in panels]
     return np.ascontiguousarray(np.concatenate(row, axis=1)[:, :-_GAP])
+
+
+def stacked(panels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Return *panels* one below the other."""
+    width = max(panel.shape[1] for panel in panels)
+    column = [np.pad(panel, ((0, _GAP), (0, width - panel.shape[1]), (0, 0))) for panel in panels]
+    return np.ascontiguousarray(np.concatenate(column)[:-_GAP])
+
+
+def greyed(data: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return *data* [D, H, W] in grey, uint8 [D, H, W, 3]: black to white is its 1st to 99th percentile."""
+    low, high = np.percentile(data, (1, 99))
+    grey = np.clip((data.astype(np.float64) - low) / max(high - low, 1e-12) * 255, 0, 255).astype(np.uint8)
+    return np.repeat(grey[..., None], 3, axis=3)
+
+
+def peak(heat: NDArray[Any]) -> tuple[int, ...]:
+    """Return the voxel of the largest magnitude."""
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(np.abs(heat))), heat.shape))
 
 
 def _directions(affine: NDArray[np.float64]) -> tuple[list[int], list[bool], list[float]]:
@@ -87,51 +175,7 @@ def _directions(affine: NDArray[np.float64]) -> tuple[list[int], list[bool], lis
 def _turned(array: NDArray[Any], order: Sequence[int], backwards: Sequence[bool]) -> NDArray[Any]:
     """Return *array* with its axes to the right, the front and the head."""
     steps = tuple(slice(None, None, -1 if back else 1) for back in backwards)
-    return array.transpose(order)[steps]
-
-
-def _panel(
-    plane: _Plane,
-    grey: NDArray[np.uint8],
-    heat: NDArray[np.float32],
-    peak: Sequence[int],
-    scales: Sequence[float],
-    is_placed: bool,
-    opacity: heatmap.Opacity,
-    colormap: str | None,
-) -> NDArray[np.uint8]:
-    """Return one slice with its caption."""
-    import cv2
-
-    def cut(volume: NDArray[Any]) -> NDArray[Any]:
-        found = volume.take(peak[plane.axis], plane.axis)
-        upright = found if plane.rows < plane.columns else found.T
-        return upright[::-1, ::-1] if is_placed else upright
-
-    height, width = (max(1, round(heat.shape[axis] * scales[axis])) for axis in (plane.rows, plane.columns))
-    shown, warm = (
-        cv2.resize(np.ascontiguousarray(cut(one)), (width, height), interpolation=_interpolation(one, height, plane))
-        for one in (grey, heat)
-    )
-    picture = np.repeat(np.asarray(shown, np.uint8)[..., None], 3, axis=2)
-    drawn = heatmap.overlay(picture, np.asarray(warm, np.float32), opacity, colormap)
-    at = [(peak[axis] + 0.5) * scales[axis] for axis in (plane.rows, plane.columns)]
-    y, x = (round(length - one if is_placed else one) for one, length in zip(at, (height, width), strict=True))
-    _cross(drawn, x, y)
-    if is_placed:
-        _letters(drawn, plane)
-    text = f"{plane.name} {peak[plane.axis] + 1}/{heat.shape[plane.axis]}"
-    panel = np.pad(drawn, ((0, _CAPTION), (0, max(0, 110 - width)), (0, 0)))
-    return np.asarray(
-        cv2.putText(panel, text, (3, height + 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, _WHITE, 1, cv2.LINE_AA), np.uint8
-    )
-
-
-def _interpolation(array: NDArray[Any], height: int, plane: _Plane) -> int:
-    """Return OpenCV's filter: means of areas where a slice is shrunk."""
-    import cv2
-
-    return int(cv2.INTER_AREA if height < array.shape[plane.rows] else cv2.INTER_LINEAR)
+    return array.transpose(*order, *range(3, array.ndim))[steps]
 
 
 def _cross(drawn: NDArray[np.uint8], x: int, y: int) -> None:
@@ -147,7 +191,7 @@ def _cross(drawn: NDArray[np.uint8], x: int, y: int) -> None:
         drawn[part] = drawn[part] // 2 + np.uint8(_GREY[0] // 2)
 
 
-def _letters(drawn: NDArray[np.uint8], plane: _Plane) -> None:
+def _letters(drawn: NDArray[np.uint8], plane: Plane) -> None:
     """Write the directions of the edges, in place."""
     import cv2
 

@@ -143,7 +143,7 @@ def mean_iou(
 
     Args:
         predictions: Mask of each image, of the image's size: class indices int [H, W], −1 for no class; of independent
-            classes bool [classes, H, W].
+            classes bool [classes, H, W]. Volumes have one axis more, and no sizes of objects.
         annotations: Truth of each image; None: the image is left out.
         classes: Number of classes of the model.
         names: Names of the model's classes; only the labels of objects need them.
@@ -170,7 +170,7 @@ def mean_iou(
         totals, images = totals + own, images + 1
         for one in np.flatnonzero(own[1]).tolist():
             counts[one] += 1
-            if one != background:
+            if one != background and truth.known.ndim == 2:
                 regions.setdefault(size_of(own[1, one]), []).append(float(_iou(own)[one]))
     if not images:
         raise TruthError("the truth has no mask of classes; give masks, and --mask-values class or class+1")
@@ -194,9 +194,14 @@ def _truth(
     background: int | None,
 ) -> ClassRegions | None:
     """Return the true regions in the image of *predicted*."""
-    says_none = predicted.ndim == 3 or classes == 1 or bool((predicted.astype(np.int64) < 0).any())
-    size = (predicted.shape[-2], predicted.shape[-1])
-    return class_regions(annotation, size, index, background, whole=says_none)
+    stacked = _is_stacked(predicted)
+    says_none = stacked or classes == 1 or bool((predicted.astype(np.int64) < 0).any())
+    return class_regions(annotation, predicted.shape[stacked:], index, background, whole=says_none)
+
+
+def _is_stacked(predicted: NDArray[np.generic]) -> bool:
+    """Whether each class has a mask of its own."""
+    return bool(predicted.dtype == bool and predicted.ndim > 2)
 
 
 def _overlaps(
@@ -204,14 +209,15 @@ def _overlaps(
 ) -> NDArray[np.int64]:
     """Return the number of pixels of each class in both, in the truth, and in *predicted*, [3, classes]."""
     known = truth.known
-    if predicted.shape[-2:] != known.shape:
+    stacked = _is_stacked(predicted)
+    if predicted.shape[stacked:] != known.shape:
         raise MetricError(f"a predicted mask has shape {predicted.shape}, the true one {known.shape}; scale it to that")
     if (highest := max(truth.regions, default=-1)) >= classes:
         last = f", the last is {names[-1]!r}" if names else ""
         raise TruthError(f"a mask of the truth holds class {highest}; the model has {classes} classes{last}")
     found = np.zeros((3, classes), np.int64)
-    if predicted.ndim == 3:
-        found[2] = (predicted.astype(bool) & known).sum(axis=(1, 2))
+    if stacked:
+        found[2] = (predicted.astype(bool) & known).reshape(len(predicted), -1).sum(axis=1)
     else:
         whole = predicted.astype(np.int64)
         if whole.min(initial=0) < -1 or whole.max(initial=0) >= classes:
@@ -219,7 +225,7 @@ def _overlaps(
         found[2] = np.bincount(whole[known & (whole >= 0)], minlength=classes)
     for one, region in truth.regions.items():
         own = region & known
-        same = predicted[one].astype(bool) if predicted.ndim == 3 else predicted == one
+        same = predicted[one].astype(bool) if stacked else predicted == one
         found[:2, one] = (own & same).sum(), own.sum()
     return found
 

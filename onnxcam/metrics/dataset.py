@@ -1,4 +1,4 @@
-"""Images and classes of an evaluation: read, checked against the ground truth, and turned into cases."""
+"""Images, signals or volumes of an evaluation, and their classes: read, checked by the truth, made cases."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onnxcam.errors import GradientError, ImageError, MetricError, TruthError
 from onnxcam.explainer.explainer import Explainer
@@ -16,6 +16,8 @@ from onnxcam.media import image as pictures
 from onnxcam.metrics.base import Array, Case, ClassPredictor, CosinePredictor
 from onnxcam.metrics.map_sources import MapSource
 from onnxcam.metrics.truth import Region, Truth
+from onnxcam.model.clip_modality import ClipModality
+from onnxcam.model.modality import Modality
 from onnxcam.paths import PathLike
 from onnxcam.shards import Shard, picture_ids
 from onnxcam.targets import Target, parse
@@ -40,10 +42,10 @@ class Item:
 
 @dataclass(frozen=True)
 class LoadedItem:
-    """An item, its decoded image uint8 [H, W, 3], and the input tensor [1, …]."""
+    """An item, what was read of its image, and the input tensor [1, …]."""
 
     item: Item
-    picture: NDArray[np.uint8]
+    seen: Any
     tensor: Array
 
 
@@ -103,15 +105,17 @@ class Dataset:
             raise MetricError(f"evaluate measures the maps of classifiers; this is {what}: {other}")
         if self.compares:
             network.network.resolve(target, network.network.probe_look())  # wrong for one image, wrong for all
-        if network.network.layout is None or len(network.network.layout.space) != 2:
+        if network.network.layout is None or isinstance(network.network.modality, ClipModality):
             raise MetricError(
-                "evaluate measures maps of images: its metrics cover pixels, and this network takes signals or "
-                "volumes; `onnxcam explain` makes their maps, and `onnxcam validate` compares those of signals"
+                "evaluate measures maps of images, signals and volumes, and this network takes something else: "
+                "`onnxcam explain` makes its maps"
             )
+        self._layout = network.network.layout
         self.classes = network.class_count or 0
         self.images = images = tuple(dict.fromkeys(images))
         if not images:
             raise ImageError("no image to evaluate on; name some")
+        network.network.guess_by(images)
         if batch_size < 1:
             raise MetricError(f"the batch size is at least 1, not {batch_size}")
         if truth is not None and truth.single and len(images) > 1:
@@ -145,8 +149,8 @@ class Dataset:
 
     def _classes(self, image: PathLike) -> dict[int, tuple[Label | None, ...]]:
         """Return the classes to explain in *image*, and the labels of each in the ground truth."""
-        picture = pictures.read(image)
-        labels = self._labels(image, picture.shape[:2])
+        seen = self._modality.read(image)
+        labels = self._labels(image, self._size(seen))
         if self.truth is not None and self.truth.locates and not labels:
             raise _NothingThereError(f"{os.fspath(image)}: the truth has no box and no mask in this image")
         if self.compares:
@@ -157,7 +161,7 @@ class Dataset:
             named[index] = (*named.get(index, ()), label)  # a class may have several names
         if named and self.target is None:
             return named
-        index = int(self.network.classes(self.network.preprocessing(picture), self.target)[0])
+        index = int(self.network.classes(self._modality.tensor(seen), self.target)[0])
         if named and index not in named:
             there = ", ".join(self._name(i) or str(i) for i in named)
             raise TruthError(
@@ -182,7 +186,16 @@ class Dataset:
             return ()
         return (*self.truth.notes, *self.truth.order_notes(self.classes, self.network.class_names))
 
-    def _labels(self, image: PathLike, size: tuple[int, int]) -> Collection[Label | None]:
+    @property
+    def _modality(self) -> Modality:
+        return self.network.network.modality
+
+    def _size(self, seen: Any) -> tuple[int, ...]:
+        """Return the size of an image by which its truth is read: a signal along time has one row."""
+        size = self._modality.size(seen)
+        return size if len(size) > 1 else (1, *size)
+
+    def _labels(self, image: PathLike, size: tuple[int, ...]) -> Collection[Label | None]:
         """Return the labels of the truth in *image*; of a truth that locates, only those with a box or mask."""
         if self.truth is None:
             return ()
@@ -200,12 +213,22 @@ class Dataset:
     @cached_property
     def channel(self) -> int:
         """Channel axis of the model's input, without the batch axis."""
-        return 0 if self.network.preprocessing.layout == "nchw" else 2
+        return self._layout.channel - 1
+
+    def _unit(self, one: LoadedItem) -> Array:
+        """Return what a full change is in each channel of the tensor, [C, 1, 1]: from black to white.
+
+        Of signals and volumes it is the range of their own numbers.
+        """
+        if isinstance(one.seen, np.ndarray):
+            return self._white
+        x = np.moveaxis(one.tensor[0].astype(np.float64), self.channel, 0)
+        return np.ptp(x, axis=tuple(range(1, x.ndim)), keepdims=True)
 
     @cached_property
-    def unit(self) -> Array:
+    def _white(self) -> Array:
         """Difference of white and black in the tensor, [C, 1, 1]."""
-        size = pictures.read(self.items[0].image).shape
+        size = next(pictures.read(one.image).shape for one in self.items if self._modality.decodes(str(one.image)))
         white, black = (self.network.preprocessing(np.full(size, value, np.uint8))[0] for value in (255, 0))
         difference = np.abs(white.astype(np.float64) - black)
         return np.moveaxis(difference, self.channel, 0).max((1, 2), keepdims=True)
@@ -218,8 +241,8 @@ class Dataset:
         for block in self.blocks:
             batch: list[LoadedItem] = []
             for item in [] if all(item.number in done for item in block) else block:
-                picture = pictures.read(item.image, self.network.network.warn)
-                loaded = LoadedItem(item, picture, self.network.preprocessing(picture))
+                seen = self._modality.read(item.image)
+                loaded = LoadedItem(item, seen, self._modality.tensor(seen))
                 if batch and (len(batch) == self.batch_size or loaded.tensor.shape != batch[0].tensor.shape):
                     yield batch
                     batch = []
@@ -245,16 +268,15 @@ class Dataset:
                 "float32"
             )
         x = np.moveaxis(one.tensor[0], self.channel, 0).astype(np.float32)
-        height, width = one.picture.shape[:2]
-        frame = self.network.preprocessing.frame(height, width)
+        size = x.shape[1:]
         return Case(
             x=x,
-            heat=source.heat(raw, x.shape[1:]),
-            attribution=source.attribution(raw, x.shape[1:]),
+            heat=source.heat(raw, size),
+            attribution=source.attribution(raw, size),
             raw=raw,
             sensitivity=source.sensitivity,
-            shown=source.shown(raw, frame, (height, width), x.shape[1:]),
-            unit=self.unit,
+            shown=source.shown(raw, self._modality, one.seen, size).reshape(self._size(one.seen)),
+            unit=self._unit(one),
             network=(CosinePredictor if self.compares else ClassPredictor)(
                 self.network, one.item.target, self.channel, one.tensor.dtype, self.batch_size
             ),
@@ -266,7 +288,7 @@ class Dataset:
     def _region(self, one: LoadedItem) -> Region | None:
         if self.truth is None or not self.truth.locates:
             return None
-        regions = self.truth.regions(one.item.image, one.picture.shape[:2])
+        regions = self.truth.regions(one.item.image, self._size(one.seen))
         own = [regions[key] for key in one.item.keys]
         mask = np.logical_or.reduce([region.mask for region in own])
         return Region(mask, tuple(box for region in own for box in region.boxes))

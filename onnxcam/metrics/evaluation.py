@@ -39,13 +39,17 @@ def evaluate(
     seed: int = 0,
     strict: bool = False,
     frames: int | str | None = None,
+    rate: float | None = None,
+    start: int | str | None = None,
+    resample: bool = False,
     progress: Progress = quiet,
 ) -> Evaluation:
     """Measure the quality of the maps of *methods*.
 
     Args:
         model: As for `onnxcam.Explainer`; likewise *layer*, *preprocess*, *labels* and *provider*.
-        images: Image files; of a video the *frames* are images.
+        images: Image files; of a video the *frames* are images. Of networks of signals or volumes, files of these
+            (docs/signals.md, docs/volumes.md).
         methods: Ids of methods.
         metrics: Ids or groups of metrics, or ``"all"``. Default: the groups that compute each map once
             (docs/evaluate.md).
@@ -59,6 +63,7 @@ def evaluate(
         seed: Random seed.
         strict: Raise on an image that cannot be read; otherwise leave it out and name it in the result.
         frames: Which frames of a video: so many, spread evenly, ``"stride=5"`` or ``"fps=2"``; None: 32.
+        rate: Of a model of signals, as for `onnxcam.Explainer`; likewise *start* and *resample*.
         progress: Progress callback, see `onnxcam.progress`.
 
     Raises:
@@ -87,6 +92,9 @@ def evaluate(
         seed=seed,
         strict=strict,
         frames=frames,
+        rate=rate,
+        start=start,
+        resample=resample,
     )
     found = assembled(run.empty, (measured for _, measured in run.measure(progress)))
     for source in run.sources() if run.checks else ():

@@ -23,6 +23,7 @@ from onnxcam.metrics.measurements import ImageMeasurements
 from onnxcam.metrics.results import Evaluation, Measurement
 from onnxcam.metrics.sanity import Check, require
 from onnxcam.metrics.truth import Truth
+from onnxcam.model.signals import SignalChoice
 from onnxcam.paths import PathLike
 from onnxcam.preprocess import Spec
 from onnxcam.progress import Progress
@@ -78,6 +79,9 @@ class EvaluationRun:
         seed: int = 0,
         strict: bool = False,
         frames: int | str | None = None,
+        rate: float | None = None,
+        start: int | str | None = None,
+        resample: bool = False,
         shard: Shard | None = None,
     ) -> EvaluationRun:
         """Return the run with the arguments of `onnxcam.metrics.evaluate`, and the images of *shard*."""
@@ -93,12 +97,13 @@ class EvaluationRun:
         own = sort_settings(settings or {}, ids, chosen)
         options: dict[str, Any] = {"provider": provider, "preprocess": preprocess, "labels": labels}
         options |= {"text_model": text_model, "tokenizer": tokenizer}
+        options |= {"rate": rate, "start": start, "resample": resample}
         network = Explainer(model, GRADIENT_FREE, target=target, **options)
         names, told = frames_of([os.fspath(image) for image in images], frames)
         dataset = Dataset(network, known, target, tuple(names), batch_size, seed, strict, shard)
         found = Evaluation(
             model=name_of(model) if isinstance(model, str | os.PathLike) else None,
-            preprocess=str(network.preprocessing),
+            preprocess=network.network.modality.reading.value,
             truth=None
             if known is None
             else {"path": os.fspath(known.path), "format": known.format, "values": known.values},
@@ -171,6 +176,7 @@ class EvaluationRun:
         tower = network.network.text_tower
         return {
             **({} if tower is None else {"text tower": tower.digest}),
+            **({} if network.network.signals == SignalChoice() else {"signals": str(network.network.signals)}),
             **({"files": files} if (files := hashes(named_by(self.dataset.target, network.class_names))) else {}),
             "model sha256": model_hash(model, load(model)),
             "provider": str(self._options["provider"]),

@@ -81,11 +81,11 @@ def _exchange(start: Array, end: Array, heat: Array, ask: Ask, steps: int, seed:
 
 
 def blurred(x: Array) -> Array:
-    """Return *x* [C, h, w] blurred as in RISE's code, with zero padding."""
+    """Return *x* [C, h, w] blurred as in RISE's code, with zero padding; other numbers of axes alike."""
     from scipy.ndimage import correlate1d, gaussian_filter1d
 
     kernel = gaussian_filter1d(np.eye(BLUR_SIZE)[BLUR_SIZE // 2], BLUR_SIGMA)
-    for axis in (1, 2):
+    for axis in range(1, x.ndim):
         x = correlate1d(x.astype(np.float32), kernel, axis, mode="constant")
     return x
 

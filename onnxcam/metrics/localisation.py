@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from onnxcam.media import heatmap
+from onnxcam.media.components import components
 from onnxcam.metrics.base import Array, Case, metric
-from onnxcam.targets.notation import Corners
 
 __all__ = ["box_error", "box_iou", "energy_pointing", "pointing_game"]
 
@@ -18,7 +18,7 @@ def _on_mask(case: Case) -> tuple[Array, Array]:
     return case.shown, case.truth.mask
 
 
-def _on_boxes(case: Case) -> tuple[Array, Sequence[Corners]]:
+def _on_boxes(case: Case) -> tuple[Array, Sequence[Sequence[float]]]:
     assert case.truth is not None
     return case.shown, case.truth.boxes
 
@@ -31,8 +31,8 @@ def pointing_game(heat: Array, mask: Array, *, tolerance: int = 15) -> float:
     TorchRay's. With a tolerance of 0 or 1 the peak must lie on the object. 0 for a map of zeros.
 
     Args:
-        heat: Map [H, W] at the size of the image.
-        mask: Mask of the object, bool [H, W].
+        heat: Map [H, W] at the size of the image; of a volume [D, H, W].
+        mask: Mask of the object, of the same shape.
         tolerance: Tolerance in pixels of the image.
 
     Example:
@@ -41,9 +41,8 @@ def pointing_game(heat: Array, mask: Array, *, tolerance: int = 15) -> float:
     """
     if not heat.max(initial=0) > 0:
         return 0.0
-    x, y = heatmap.peak(heat)
-    rows, columns = np.nonzero(mask)
-    distances = (rows - y) ** 2 + (columns - x) ** 2
+    peak = np.unravel_index(int(np.argmax(heat)), heat.shape)
+    distances = ((np.argwhere(mask) - peak) ** 2).sum(axis=1)
     return float(distances.min() < max(tolerance, 1) ** 2)
 
 
@@ -67,7 +66,7 @@ def energy_pointing(heat: Array, mask: Array) -> float:
 
 
 @metric("box-iou", higher=True, takes=_on_boxes, needs_truth=True)
-def box_iou(heat: Array, boxes: Sequence[Corners], *, threshold: float = 0.15) -> float:
+def box_iou(heat: Array, boxes: Sequence[Sequence[float]], *, threshold: float = 0.15) -> float:
     """IoU = |B ∩ T| / |B ∪ T|; B is the box of the map, T the best matching ground-truth box.
 
     Zhou et al., Learning Deep Features for Discriminative Localization, 1512.04150, section 3.2: B surrounds
@@ -76,19 +75,20 @@ def box_iou(heat: Array, boxes: Sequence[Corners], *, threshold: float = 0.15) -
 
     Args:
         heat: Map [H, W] at the size of the image.
-        boxes: Ground-truth boxes (x1, y1, x2, y2) in pixels; x2 and y2 are exclusive.
+        boxes: Ground-truth boxes (x1, y1, x2, y2) in pixels; x2 and y2 are exclusive. On other numbers of axes, the
+            starts and then the ends, the last axis first.
         threshold: Threshold as a fraction of the maximum.
 
     Example:
         >>> box_iou(np.array([[0.0, 1.0, 1.0]]), [(1, 0, 2, 1)])
         0.5
     """
-    found = heatmap.box(heat, threshold)
+    found = _largest_part(heat, threshold)
     return 0.0 if found is None else max(_iou(found, box) for box in boxes)
 
 
 @metric("box-error", higher=False, takes=_on_boxes, needs_truth=True)
-def box_error(heat: Array, boxes: Sequence[Corners], *, threshold: float = 0.15, overlap: float = 0.5) -> float:
+def box_error(heat: Array, boxes: Sequence[Sequence[float]], *, threshold: float = 0.15, overlap: float = 0.5) -> float:
     """0 if the box of the map has IoU > *overlap* with a ground-truth box, else 1.
 
     The localisation error of ILSVRC (1409.0575), as Zhou et al., 1512.04150, measure CAM with it. Only the
@@ -101,11 +101,22 @@ def box_error(heat: Array, boxes: Sequence[Corners], *, threshold: float = 0.15,
     return float(box_iou(heat, boxes, threshold=threshold) <= overlap)
 
 
-def _iou(a: Corners, b: Corners) -> float:
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    both = max(width, 0) * max(height, 0)
-    return float(both / (_area(a) + _area(b) - both))
+def _largest_part(heat: Array, threshold: float) -> Sequence[float] | None:
+    """Return the box around the largest connected part above *threshold* of the maximum; None for a map of zeros."""
+    if heat.ndim == 2:
+        return heatmap.box(heat, threshold)
+    top = float(heat.max(initial=0))
+    parts = components(heat >= threshold * top) if top > 0 else []
+    return max(parts, key=lambda part: part[1])[0] if parts else None
 
 
-def _area(box: Corners) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
+def _iou(a: Sequence[float], b: Sequence[float]) -> float:
+    axes = len(a) // 2
+    low, high = np.maximum(a[:axes], b[:axes]), np.minimum(a[axes:], b[axes:])
+    both = np.maximum(high - low, 0).prod()
+    return float(both / (_volume(a) + _volume(b) - both))
+
+
+def _volume(box: Sequence[float]) -> float:
+    axes = len(box) // 2
+    return float(np.subtract(box[axes:], box[:axes]).prod())

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from zlib import crc32
 
 import numpy as np
 
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.media import heatmap
-from onnxcam.media.frame import Frame
 from onnxcam.media.resample import placed, resized
 from onnxcam.methods import find_method
 from onnxcam.metrics.base import Array
+from onnxcam.model.modality import Modality
 from onnxcam.structure.place import Place
 
 __all__ = [
@@ -68,9 +68,9 @@ class MapSource:
     def _place(self, size: tuple[int, ...]) -> Place | None:
         return None if self.explainer is None else self.explainer.place(size)
 
-    def shown(self, raw: Array, frame: Frame, size: tuple[int, int], tensor: tuple[int, ...]) -> Array:
-        """Return *raw* as a map of the image's *size*, as `Explanation.map`; a *tensor* of that size covers *frame*."""
-        return heatmap.normalize(heatmap.at_place(self.flat(raw), frame, size, self._place(tensor), tensor))
+    def shown(self, raw: Array, modality: Modality, seen: Any, tensor: tuple[int, ...]) -> Array:
+        """Return *raw* as a map of the size of what was *seen*, as `Explanation.map`; *tensor* is the tensor's size."""
+        return heatmap.normalize(modality.enlarge(self.flat(raw), seen, self._place(tensor), tensor))
 
     def attribution(self, raw: Array, size: tuple[int, ...]) -> Array:
         """Return *raw* as a signed map resized to *size* (h, w): [C, h, w] or [1, h, w]."""
@@ -93,8 +93,8 @@ def of_method(explainer: Explainer, channel: int) -> MapSource:
 def baseline(id: str, channel: int, seed: int) -> MapSource:
     """Return the baseline *id*, one of `BASELINES`.
 
-    ``random``: a grid of 7 × 7 uniform random numbers per image, enlarged linearly. ``centre``: a Gaussian at the
-    centre with a standard deviation of a quarter of each side. Neither runs the model.
+    ``random``: a grid of 7 × 7 uniform random numbers per image, 7 on each axis, enlarged linearly. ``centre``: a
+    Gaussian at the centre with a standard deviation of a quarter of each side. Neither runs the model.
     """
 
     def size(tensor: Array) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import product
 from typing import TypeAlias
 
 import numpy as np
@@ -10,8 +11,8 @@ import numpy as np
 from onnxcam.metrics.base import Array, Case, Curve, metric, order
 
 __all__ = [
-    "NEIGHBOURS",
     "Answers",
+    "neighbours",
     "noisy_linear_imputation",
     "road_lerf",
     "road_morf",
@@ -20,10 +21,17 @@ __all__ = [
 Answers: TypeAlias = Callable[[Iterable[Array]], tuple[Array, Array]]
 """Function from perturbed images to the probability of the class, and whether it is the top class."""
 
-NEIGHBOURS = {
-    (dy, dx): 1 / 6 if dy == 0 or dx == 0 else 1 / 12 for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)
-}
-"""Weights of the eight neighbours of a pixel, by offset (y, x)."""
+_EXACT = 2  # axes up to which the system is solved by elimination, which fills the memory of a volume
+_NEAR = 1e-5  # residual of the solution of others, relative to the right-hand side
+
+
+def neighbours(axes: int) -> dict[tuple[int, ...], float]:
+    """Return the weights of the neighbours of a pixel, by offset: 1/6 along an axis, 1/12 across two of them.
+
+    Those are the weights of the paper, which has two axes; across three axes the weight is 1/18.
+    """
+    offsets = (offset for offset in product((-1, 0, 1), repeat=axes) if any(offset))
+    return {offset: 1 / (6 * sum(map(abs, offset))) for offset in offsets}
 
 
 def _answers(case: Case) -> tuple[Array, Array, Array, Answers]:
@@ -86,10 +94,10 @@ def _removed(x: Array, places: Array, noise: Array, answers: Answers, steps: int
 
 
 def noisy_linear_imputation(x: Array, missing: Array, noise: Array, rng: np.random.Generator) -> Array:
-    """Replace each missing pixel by the weighted mean of its eight neighbours (also missing ones), plus noise.
+    """Replace each missing pixel by the weighted mean of its neighbours (also missing ones), plus noise.
 
     x_i = Σ_n w_n x_n / Σ_n w_n + ε, with w = 1/6 for horizontal and vertical and 1/12 for diagonal neighbours: a sparse
-    linear system (2202.00449, noisy linear imputation).
+    linear system (2202.00449, noisy linear imputation). Other numbers of axes: `neighbours`.
 
     Args:
         x: Tensor [C, h, w].
@@ -100,35 +108,44 @@ def noisy_linear_imputation(x: Array, missing: Array, noise: Array, rng: np.rand
     Example:
         >>> noisy_linear_imputation(x, heat > 0.5, np.full((3, 1, 1), 0.01), np.random.default_rng(0))
     """
-    from scipy.sparse import csc_matrix
-    from scipy.sparse.linalg import splu
-
     matrix, right = _system(x.astype(np.float64), missing)
     if not len(right):
         return x
-    # The matrix is symmetric and diagonally dominant, so pivoting is not needed.
-    solver = splu(csc_matrix(matrix), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0, options={"SymmetricMode": True})
-    imputed = solver.solve(right).T
+    imputed = _solved(matrix, right, missing.ndim).T
     filled = x.astype(np.float32)
     filled[:, missing] = imputed + noise.reshape(-1, 1) * rng.standard_normal(imputed.shape)
     return filled
 
 
+def _solved(matrix: tuple[Array, tuple[Array, Array]], right: Array, axes: int) -> Array:
+    """Return the solution, [M, C], of a system that is symmetric and diagonally dominant."""
+    from scipy.sparse import csc_matrix, diags
+    from scipy.sparse.linalg import cg, splu
+
+    sparse = csc_matrix(matrix)
+    if axes <= _EXACT:  # no pivoting is needed
+        options = {"SymmetricMode": True}
+        return np.asarray(splu(sparse, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0, options=options).solve(right))
+    scale = diags(1 / sparse.diagonal())
+    return np.stack([cg(sparse, column, rtol=_NEAR, M=scale)[0] for column in right.T], axis=1)
+
+
 def _system(x: Array, missing: Array) -> tuple[tuple[Array, tuple[Array, Array]], Array]:
     """Return the linear system of the M missing pixels: (values, (rows, columns)) and the right-hand side [M, C]."""
-    rows, columns = np.nonzero(missing)
+    places = np.argwhere(missing)
     number = np.full(missing.shape, -1)
-    number[rows, columns] = np.arange(len(rows))
-    right, total = np.zeros((len(rows), len(x))), np.zeros(len(rows))
+    number[missing] = np.arange(len(places))
+    right, total = np.zeros((len(places), len(x))), np.zeros(len(places))
     links = []
-    for (dy, dx), weight in NEIGHBOURS.items():
-        y, z = rows + dy, columns + dx
-        here = np.flatnonzero((y >= 0) & (y < missing.shape[0]) & (z >= 0) & (z < missing.shape[1]))
-        y, z = y[here], z[here]
+    for offset, weight in neighbours(missing.ndim).items():
+        beside = places + offset
+        here = np.flatnonzero(((beside >= 0) & (beside < missing.shape)).all(axis=1))
+        there = tuple(beside[here].T)
         total[here] += weight
-        known = number[y, z] < 0
-        right[here[known]] += weight * x[:, y[known], z[known]].T
-        links.append((np.full((~known).sum(), -weight), here[~known], number[y, z][~known]))
-    diagonal = np.arange(len(rows))
+        at = number[there]
+        known = at < 0
+        right[here[known]] += weight * x[(slice(None), *(one[known] for one in there))].T
+        links.append((np.full((~known).sum(), -weight), here[~known], at[~known]))
+    diagonal = np.arange(len(places))
     values, i, j = (np.concatenate(parts) for parts in zip(*links, (total, diagonal, diagonal), strict=True))
     return (values, (i, j)), right

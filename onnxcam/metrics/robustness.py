@@ -96,14 +96,15 @@ def relative_error(predicted: Array, found: Array) -> float:
     return float(((scale * predicted - found) ** 2).sum() / total) if total > 0 else 0.0
 
 
-def _squares(size: tuple[int, ...], samples: int, rng: np.random.Generator) -> Iterator[tuple[slice, slice]]:
+def _squares(size: tuple[int, ...], samples: int, rng: np.random.Generator) -> Iterator[tuple[slice, ...]]:
+    """Yield random squares; in volumes cubes, along time intervals."""
     for _ in range(samples):
         side = int(rng.integers(1, min(size), endpoint=True))
-        top, left = (int(rng.integers(0, length - side, endpoint=True)) for length in size)
-        yield slice(top, top + side), slice(left, left + side)
+        starts = [int(rng.integers(0, length - side, endpoint=True)) for length in size]
+        yield tuple(slice(start, start + side) for start in starts)
 
 
-def _versions(x: Array, squares: Iterable[tuple[slice, slice]]) -> Iterator[Array]:
+def _versions(x: Array, squares: Iterable[tuple[slice, ...]]) -> Iterator[Array]:
     yield x
     for square in squares:
         version = x.copy()

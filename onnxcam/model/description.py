@@ -375,6 +375,17 @@ class ModelDescription:
         lengths = layout.size(self.image) if self.tiling is None else ()
         return VolumeModality(layout, dtype, spec, self.warnings.append, source, lengths, other)
 
+    def guess_by(self, paths: Sequence[str | os.PathLike[str]]) -> None:
+        """Let the first volume of *paths* that can be read decide the guess of a scaling, if it is one.
+
+        Otherwise the first that happens to be read would, and a run in another order would have other numbers.
+        """
+        modality = self.modality
+        for path in paths if isinstance(modality, VolumeModality) and not modality.spec else ():
+            with suppress(ImageError):
+                modality.tensor(modality.read(path))
+                return
+
     @cached_property
     def given_inputs(self) -> dict[str, NDArray[Any]]:
         """The given values of other inputs, [1, …] by name."""

@@ -13,7 +13,7 @@ from onnxcam.compare.observer import Observer
 from onnxcam.compare.report.panel import panel
 from onnxcam.compare.tflite import TFLiteObserver
 from onnxcam.compare.validate import validate
-from onnxcam.errors import ImageError, MetricError, PreprocessError
+from onnxcam.errors import ImageError, PreprocessError
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.media import image
 from onnxcam.metrics import evaluate
@@ -73,12 +73,6 @@ def test_different_scalings_are_said(tmp_path: Path) -> None:
     assert found.passed
 
 
-def test_volumes_are_refused(tmp_path: Path) -> None:
-    np.save(tmp_path / "x.npy", step(25))
-    with pytest.raises(MetricError, match=r"only models of images and signals can be compared; .* network of volumes"):
-        validate(task("volumes").path, task("volumes").path, tmp_path / "x.npy")
-
-
 def test_a_recording_of_a_pack_has_one_row_for_a_signal(tmp_path: Path) -> None:
     onnx.save(network("nct"), tmp_path / "net.onnx")
     np.save(tmp_path / "x.npy", step(25))
@@ -131,5 +125,5 @@ def test_records_of_another_rate_and_images(tmp_path: Path) -> None:
     clip = MODELS / "clip_image.onnx"
     with pytest.raises(PreprocessError, match="are for signals, and this is none; leave them out"):
         validate(clip, clip, tmp_path / "a.png", resample=True, require="cosine>=1")
-    with pytest.raises(MetricError, match="evaluate measures maps of images: its metrics cover pixels"):
-        evaluate(net, [str(tmp_path / "a.wav")])
+    measured = evaluate(net, [str(tmp_path / "a.wav")], metrics=["complexity"], resample=True, start="0.5s")
+    assert measured.rows[0].values["sparseness"] > 0

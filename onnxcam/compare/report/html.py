@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from onnxcam.compare import layer_agreement
-from onnxcam.compare.agreement import AGREEMENT_METRICS
+from onnxcam.compare.agreement import AGREEMENT_METRICS, DISTANCES
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.map_comparison import ObjectComparison
 from onnxcam.compare.report.formatting import capital, digits, interval, number, single, value
@@ -233,9 +233,18 @@ def _card(pair: ImageComparison, rank: int, listed: ResultTable, validation: Val
             _object(one, view, said, validation, len(pair.objects) > 1)
             for one, view in zip(pair.objects, views.objects, strict=True)
         ],
-        "metrics": [(id, single(id, pair.values[id])) for id in AGREEMENT_METRICS if id in pair.values],
+        "metrics": [(id, _of_pair(id, pair)) for id in AGREEMENT_METRICS if id in pair.values],
         "notes": [visible(note, 400) for note in pair.notes],
     }
+
+
+def _of_pair(metric: str, pair: ImageComparison) -> str:
+    """Return the value of *metric*; a distance in a volume in millimetres or voxels too."""
+    value = single(metric, pair.values[metric])
+    if metric not in DISTANCES or len(pair.size) < 3:
+        return value
+    diagonal, unit = pair.diagonal
+    return f"{value} = {pair.values[metric] * diagonal:.1f} {unit}"
 
 
 def _class_answer(answer: Answer) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from onnxcam.compare.agreement import AGREEMENT_METRICS
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.report import formatting, ranking
-from onnxcam.compare.report.panel import background, drawn_maps, marked
+from onnxcam.compare.report.canvas import canvas_of
 from onnxcam.media import image
 from onnxcam.media.image import RgbImage
 from onnxcam.media.readable import shortened
@@ -54,22 +54,23 @@ def first_metric(pair: ImageComparison, validation: Validation) -> str:
 
 
 def _row(pair: ImageComparison, validation: Validation) -> RgbImage:
-    ground, missing = background(pair, validation.folders)
-    maps = drawn_maps(ground, pair.objects[0], pair.size) if pair.objects else (None, None, None)
-    tiles = [None if missing else marked(ground, pair), *maps]
-    drawn = [_tile(tile, (ground.shape[0], ground.shape[1])) for tile in tiles]
+    canvas = canvas_of(pair, validation.folders)
+    maps = canvas.maps(pair.objects[0]) if pair.objects else (None, None, None)
+    picture = canvas.picture(pair)
+    tiles = [None if canvas.missing else picture, *maps]
+    drawn = [_tile(tile, (picture.shape[0], picture.shape[1]), canvas.parts) for tile in tiles]
     name = visible(Path(pair.picture).name)
     answers = " / ".join(visible(answer.words, 40) for answer in pair.answers)
     said = "   ".join(part for part in (name, answers, first_metric(pair, validation)) if part)
     return np.concatenate([_line(said, 4 * (_TILE + _GAP) + _GAP, _GAP), _beside(drawn)])
 
 
-def _tile(drawn: RgbImage | None, size: tuple[int, int]) -> RgbImage:
-    """Return *drawn*, or grey in its *size* (H, W), in the middle of a white square."""
+def _tile(drawn: RgbImage | None, size: tuple[int, int], parts: int) -> RgbImage:
+    """Return *drawn*, or grey in its *size* (H, W), in the middle of a white square, or of *parts* of them."""
     import cv2
 
     shown = np.full((*size, 3), 200, np.uint8) if drawn is None else drawn
-    scale = _TILE / max(shown.shape[:2])
+    scale = _TILE / max(shown.shape[0] / parts, shown.shape[1])
     height, width = (max(1, round(side * scale)) for side in shown.shape[:2])
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
     tile = np.full((height, _TILE, 3), 255, np.uint8)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from onnxcam.media.frame import of_corners
 
 __all__ = ["CropCorners", "on_pixels", "packed_cells", "seen_pixels", "unpacked_cells"]
 
@@ -17,36 +20,41 @@ CropCorners: TypeAlias = tuple[float, ...]
 
 
 def packed_cells(cells: NDArray[Any]) -> dict[str, Any]:
-    """Return *cells*, int [h, w] or bool [classes, h, w], as JSON."""
+    """Return *cells*, int [*space] or bool [classes, *space], as JSON."""
     raw = np.packbits(cells) if cells.dtype == bool else cells.astype("<i2")
     data = base64.b64encode(zlib.compress(raw.tobytes(), 1)).decode("ascii")
-    return {"shape": list(cells.shape), "zlib": data}
+    return {"shape": list(cells.shape), "stacked": cells.dtype == bool, "zlib": data}
 
 
 def unpacked_cells(packed: Mapping[str, Any]) -> NDArray[Any]:
     """Return the cells, the inverse of `packed_cells`."""
     shape, data = tuple(packed["shape"]), zlib.decompress(base64.b64decode(packed["zlib"]))
-    if len(shape) == 2:
+    if not packed.get("stacked", len(shape) > 2):
         return np.frombuffer(data, "<i2").astype(np.int64).reshape(shape)
     bits = np.unpackbits(np.frombuffer(data, np.uint8), count=int(np.prod(shape)))
     return bits.astype(bool).reshape(shape)
 
 
-def on_pixels(cells: NDArray[Any], frame: CropCorners | None, size: tuple[int, int]) -> NDArray[Any]:
+def on_pixels(cells: NDArray[Any], frame: CropCorners | None, size: tuple[int, ...]) -> NDArray[Any]:
     """Return for each pixel of an image of *size* (H, W) the class of the cell that it lies in, or of the nearest."""
-    rows, columns = (_places(axis, cells.shape[-2:], frame, size) for axis in (0, 1))
-    inside = [np.clip(one, 0, length - 1) for one, length in zip((rows, columns), cells.shape[-2:], strict=True)]
-    return np.asarray(cells[..., inside[0][:, None], inside[1]])
+    shape = cells.shape[-len(size) :]
+    inside = [np.clip(one, 0, n - 1) for one, n in zip(_places(shape, frame, size), shape, strict=True)]
+    where: Any = (..., *np.ix_(*inside))
+    return np.asarray(cells[where])
 
 
-def seen_pixels(shape: Sequence[int], frame: CropCorners | None, size: tuple[int, int]) -> NDArray[np.bool_]:
+def seen_pixels(shape: Sequence[int], frame: CropCorners | None, size: tuple[int, ...]) -> NDArray[np.bool_]:
     """Return the pixels of an image of *size* (H, W) that lie in a cell of a map of *shape*, bool [H, W]."""
-    height, width = shape[-2:]
-    rows, columns = (_places(axis, (height, width), frame, size) for axis in (0, 1))
-    return np.asarray(((rows >= 0) & (rows < height))[:, None] & ((columns >= 0) & (columns < width)))
+    shape = shape[-len(size) :]
+    inside = [(one >= 0) & (one < n) for one, n in zip(_places(shape, frame, size), shape, strict=True)]
+    return np.asarray(reduce(np.logical_and.outer, inside))
 
 
-def _places(axis: int, cells: tuple[int, ...], frame: CropCorners | None, size: tuple[int, int]) -> NDArray[np.int64]:
-    """Return the row (axis 0) or column (axis 1) of cells in which each pixel lies."""
-    start, end = (0.0, float(size[axis])) if frame is None else (frame[1 - axis], frame[3 - axis])
-    return np.floor((np.arange(size[axis]) + 0.5 - start) * cells[axis] / (end - start)).astype(np.int64)
+def _places(cells: Sequence[int], frame: CropCorners | None, size: tuple[int, ...]) -> list[NDArray[np.int64]]:
+    """Return for each axis, rows first, the number of the cell in which each pixel lies."""
+    whole = [(0.0, float(length)) for length in size]
+    seen = whole if frame is None else of_corners(frame).intervals
+    return [
+        np.floor((np.arange(length) + 0.5 - start) * n / (end - start)).astype(np.int64)
+        for n, (start, end), length in zip(cells, seen, size, strict=True)
+    ]

@@ -207,6 +207,7 @@ class ClassObservation(Observation):
                 _scores(model, found.outputs),
                 (class_map(int(found.outputs[CHOSEN][0]), found.map),),
                 found.frame,
+                image.spacing,
             )
             for image, found in zip(images, model.explain(images, goals), strict=True)
         ]
@@ -217,10 +218,11 @@ class ClassObservation(Observation):
         index = scores.top if index == TOP else index
         if not model.objects:
             none = class_map(index, None, "none was asked for")
-            return Outcome(image.picture, image.sha256, image.size, scores, (none,))
+            return Outcome(image.picture, image.sha256, image.size, scores, (none,), spacing=image.spacing)
         goal = Goal(model.network.task.aim or ClassAim(), np.asarray(index), str(index), index)
         (found,) = model.explain([image], [goal])
-        return Outcome(image.picture, image.sha256, image.size, scores, (class_map(index, found.map),), found.frame)
+        own = (class_map(index, found.map),)
+        return Outcome(image.picture, image.sha256, image.size, scores, own, found.frame, image.spacing)
 
 
 def class_map(index: int, raw: NDArray[np.float32] | None, why: str = "") -> ObjectMap:

@@ -116,7 +116,7 @@ class KeypointPrediction(Prediction):
         known = [pair for pair in comparisons if None not in pair.details["places"]]
         if not known:
             return None
-        own, sizes = true_annotations(known, truth), [pair.size for pair in known]
+        own, sizes = true_annotations(known, truth), [(pair.size[0], pair.size[1]) for pair in known]
         first, second = (
             keypoint_accuracy([np.array(pair.details["places"][side], float) for pair in known], own, sizes)
             for side in (0, 1)

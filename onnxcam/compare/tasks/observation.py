@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from onnxcam.compare.outcome import ObjectMap, Outcome, Prediction
 from onnxcam.compare.prediction_arrays import LARGEST
 from onnxcam.errors import GradientError, OnnxcamError, TargetError
-from onnxcam.media.frame import Frame
+from onnxcam.media.frame import Covered
 from onnxcam.model.description import ModelDescription
 from onnxcam.targets.classification import class_index
 from onnxcam.targets.goal import Goal, Look
@@ -27,22 +28,31 @@ Wanted: TypeAlias = "Sequence[TargetKind | str]"
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """One image, preprocessed for one model: the tensor [1, …], and the rectangle of the image that it covers."""
+    """One image, preprocessed for one model: the tensor [1, …], and the part of the image that it covers.
+
+    *size* and *spacing* are those of an `Outcome`.
+    """
 
     picture: str
     sha256: str
-    size: tuple[int, int]
+    size: tuple[int, ...]
     tensor: NDArray[Any]
-    frame: Frame
+    frame: Covered
+    spacing: tuple[float, ...] | None = None
+
+    def spaced(self, spacing: Sequence[float]) -> PreparedImage:
+        """Return the same with a *spacing*; None for one that is no length."""
+        known = all(math.isfinite(length) and length > 0 for length in spacing)
+        return replace(self, spacing=tuple(map(float, spacing)) if known else None)
 
 
 @dataclass(frozen=True)
 class Explained:
-    """One pass for one image: the outputs [1, …], the raw map [h, w], and the rectangle of the image it covers."""
+    """One pass for one image: the outputs [1, …], the raw map [h, w], and the part of the image it covers."""
 
     outputs: Mapping[str, NDArray[Any]]
     map: NDArray[np.float32]
-    frame: Frame
+    frame: Covered
 
 
 class Observed(Protocol):
@@ -161,7 +171,7 @@ class Observation(ABC):
         ]
         maps = map(_object_map, targets, goals, found, scores)
         frame = next((one.frame for one in found if isinstance(one, Explained)), image.frame)
-        return Outcome(image.picture, image.sha256, image.size, prediction, tuple(maps), frame)
+        return Outcome(image.picture, image.sha256, image.size, prediction, tuple(maps), frame, image.spacing)
 
 
 def only_class(target: int | str, classes: int | None, names: Sequence[str] | None) -> int | None:

@@ -54,7 +54,8 @@ class SegmentationPrediction(Prediction):
     """Class of each cell of one image.
 
     Attributes:
-        cells: int64 [h, w], −1 for no class; for independent classes bool [classes, h, w].
+        cells: int64 [*space], −1 for no class; for independent classes bool [classes, *space]. Space is h, w, or in a
+            volume d, h, w.
         classes: Number of classes.
         background: Class of the background; None if there is none.
         frame: Rectangle that the cells cover, x0, y0, x1, y1 in pixels of the image; None for the whole image.
@@ -71,7 +72,7 @@ class SegmentationPrediction(Prediction):
     slice_metrics = ("class_iou", "pearson", "iou")
     defaults = DEFAULTS
     forms: ClassVar[Mapping[str, str]] = {
-        "cells": "int [h, w] | bool [k, h, w]",
+        "cells": "int [h, w] | int [d, h, w] | bool [k, h, w] | bool [k, d, h, w]",
         "classes": "index []",
         "background": "index []",
         "frame": "float (4)?",
@@ -81,24 +82,33 @@ class SegmentationPrediction(Prediction):
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """Return the segmentation in the *arrays* of a recording."""
         found = super().from_arrays(arrays)
-        stacked = found.cells.ndim == 3
-        if stacked and len(found.cells) != found.classes:
+        if found.stacked and len(found.cells) != found.classes:
             raise ValueError(f"'cells' has {len(found.cells)} classes instead of {found.classes}")
-        if not stacked and not -1 <= found.cells.min() <= found.cells.max() < found.classes:
+        if not found.stacked and not -1 <= found.cells.min() <= found.cells.max() < found.classes:
             raise ValueError(f"'cells' holds a class that is none of the {found.classes}")
         if found.frame is not None and not _is_rectangle(found.frame):
             raise ValueError("'frame' is no rectangle x0, y0, x1, y1")
         return found
 
+    @property
+    def stacked(self) -> bool:
+        """Whether the classes are independent: each has cells of its own."""
+        return bool(self.cells.dtype == bool)
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        """Lengths of the axes of space."""
+        return self.cells.shape[self.stacked :]
+
     def region(self, index: int) -> NDArray[np.bool_]:
-        """Return the cells of class *index*, bool [h, w]."""
-        return np.asarray(self.cells[index] if self.cells.ndim == 3 else self.cells == index)
+        """Return the cells of class *index*, bool [*space]."""
+        return np.asarray(self.cells[index] if self.stacked else self.cells == index)
 
     @property
     def counts(self) -> dict[int, int]:
         """Return the number of cells of each class that has any, the largest first; the background last."""
-        if self.cells.ndim == 3:
-            found = self.cells.sum(axis=(1, 2))
+        if self.stacked:
+            found = self.cells.reshape(len(self.cells), -1).sum(axis=1)
         else:
             found = np.bincount(self.cells[self.cells >= 0], minlength=self.classes)
         order = sorted(np.flatnonzero(found).tolist(), key=lambda index: (index == self.background, -found[index]))
@@ -106,7 +116,7 @@ class SegmentationPrediction(Prediction):
 
     def answer(self, names: Sequence[str] | None) -> Answer:
         """Return the classes and their shares of the image."""
-        size = math.prod(self.cells.shape[-2:])
+        size = math.prod(self.space)
         shares = {index: count / size for index, count in self.counts.items()}
         told = [
             f"{_name(index, names)} {share:.0%}"
@@ -119,9 +129,9 @@ class SegmentationPrediction(Prediction):
         ]
         return Answer(", ".join(told) or ("background" if shares else "no class"), None, {"classes": classes})
 
-    def drawing(self, reference: SegmentationPrediction) -> RgbImage:
-        """Return the classes as colours."""
-        return drawn_classes(self.cells, self.background)
+    def drawing(self, reference: SegmentationPrediction) -> RgbImage | None:
+        """Return the classes as colours; None for those of a volume, which the report cuts into planes."""
+        return drawn_classes(self.cells, self.background) if len(self.space) == 2 else None
 
     @classmethod
     def conclude(cls, comparisons: Sequence[ImageComparison], names: Sequence[str] | None) -> list[str]:
@@ -163,7 +173,7 @@ class SegmentationPrediction(Prediction):
 
     def only(self, index: int) -> SegmentationPrediction:
         """Return the cells of class *index*; all others have no class."""
-        if self.cells.ndim == 3:
+        if self.stacked:
             alone = np.zeros_like(self.cells)
             alone[index] = self.cells[index]
         else:
@@ -172,22 +182,27 @@ class SegmentationPrediction(Prediction):
 
     def compare(self, candidate: SegmentationPrediction) -> Agreement:
         """Compare cell by cell, class by class, and boundary by boundary."""
-        if self.classes != candidate.classes or self.cells.ndim != candidate.cells.ndim:
-            kinds = [f"{one.classes} {'independent ' * (one.cells.ndim == 3)}classes" for one in (self, candidate)]
+        if len(self.space) != len(candidate.space):
+            raise MetricError(
+                f"the reference has cells on {len(self.space)} axes and the candidate on {len(candidate.space)}: give "
+                "two networks of images, or two of volumes"
+            )
+        if self.classes != candidate.classes or self.stacked != candidate.stacked:
+            kinds = [f"{one.classes} {'independent ' * one.stacked}classes" for one in (self, candidate)]
             raise MetricError(
                 f"the reference has {kinds[0]} and the candidate {kinds[1]}: classes are compared by index, so both "
                 "must have the same"
             )
-        other = _fitted(candidate, self.cells.shape[-2:])
+        other = _fitted(candidate, self.space)
         regions = {
             index: _overlap(self.region(index), other.region(index)) for index in {**self.counts, **other.counts}
         }
-        least = LEAST * math.prod(self.cells.shape[-2:])
+        least = LEAST * math.prod(self.space)
         small = [index for index, numbers in regions.items() if max(numbers[1:]) < least]
         large = [numbers for index, numbers in regions.items() if index not in small]
         same = self.cells == other.cells
         values = {
-            "same_pixels": float((same.all(axis=0) if same.ndim == 3 else same).mean()),
+            "same_pixels": float((same.all(axis=0) if self.stacked else same).mean()),
             "class_iou": float(np.mean([overlap_share(*one) for one in large])) if large else math.nan,
             "dice": float(np.mean([2 * both / (own + theirs) for both, own, theirs in large])) if large else math.nan,
             "boundary": _boundary_score(_without(self.cells, small), _without(other.cells, small)),
@@ -221,7 +236,7 @@ class SegmentationObservation(Observation):
     def targets(self, model: Observed, prediction: Prediction) -> Wanted:
         """Return the largest classes, those of at least `LEAST`; the background if there is no other one."""
         assert isinstance(prediction, SegmentationPrediction)
-        least = LEAST * math.prod(prediction.cells.shape[-2:])
+        least = LEAST * math.prod(prediction.space)
         found = [index for index, count in prediction.counts.items() if count >= least]
         return [ClassRegion(index) for index in found if index != prediction.background or len(found) == 1]
 
@@ -242,16 +257,16 @@ def _is_rectangle(frame: Sequence[float]) -> bool:
 
 def _fitted(one: SegmentationPrediction, size: Sequence[int]) -> SegmentationPrediction:
     """Return the prediction on a grid of *size*; each of its cells takes the class at its centre."""
-    own = one.cells.shape[-2:]
-    if own == tuple(size):
+    if one.space == tuple(size):
         return one
-    rows, columns = (((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, own, strict=True))
-    return replace(one, cells=one.cells[..., rows[:, None], columns])
+    places = [((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(size, one.space, strict=True)]
+    where: Any = (..., *np.ix_(*places))
+    return replace(one, cells=one.cells[where])
 
 
 def _without(cells: NDArray[Any], classes: Sequence[int]) -> NDArray[Any]:
     """Return *cells* with no class where one of *classes* is."""
-    if cells.ndim == 3:
+    if cells.dtype == bool:
         kept: NDArray[Any] = cells.copy()
         kept[list(classes)] = False
         return kept
@@ -265,26 +280,36 @@ def _overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> tuple[int, int, int]
 
 def _boundary_score(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Return the F-score of boundaries that are near to each other; NaN if there is none."""
-    import cv2
-
     first, second = _boundary(a), _boundary(b)
     if not first.any() and not second.any():
         return math.nan
     if not first.any() or not second.any():
         return 0.0
     radius = max(1, round(NEAR * math.hypot(*first.shape)))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    near = [cv2.dilate(one.astype(np.uint8), disc) > 0 for one in (first, second)]
+    near = [_widened(one, radius) for one in (first, second)]
     precision, recall = float(near[0][second].mean()), float(near[1][first].mean())
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
+def _widened(boundary: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
+    """Return the cells at most *radius* from *boundary*."""
+    import cv2
+
+    if boundary.ndim == 2:
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        return np.asarray(cv2.dilate(boundary.astype(np.uint8), disc) > 0)
+    from scipy.ndimage import distance_transform_edt
+
+    return np.asarray(distance_transform_edt(~boundary) <= radius)
+
+
 def _boundary(cells: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return the cells [h, w] whose class differs from that of the next cell to the right or below."""
-    stacked = cells if cells.ndim == 3 else cells[None]
-    found = np.zeros(stacked.shape[-2:], bool)
-    found[:, :-1] |= (stacked[:, :, 1:] != stacked[:, :, :-1]).any(axis=0)
-    found[:-1] |= (stacked[:, 1:] != stacked[:, :-1]).any(axis=0)
+    """Return the cells [*space] whose class differs from that of the next cell on an axis, such as to the right."""
+    stacked = cells if cells.dtype == bool else cells[None]
+    found = np.zeros(stacked.shape[1:], bool)
+    for axis in range(found.ndim):
+        ends, starts = ((slice(None),) * axis + (part,) for part in (slice(1, None), slice(None, -1)))
+        found[starts] |= (stacked[:, *ends] != stacked[:, *starts]).any(axis=0)
     return found
 
 

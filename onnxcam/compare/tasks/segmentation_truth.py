@@ -43,10 +43,10 @@ def mean_ious(
 def region_items(comparison: ImageComparison) -> Iterator[SliceItem]:
     """Yield the region of each class of the reference but the background, and those that are explained."""
     details = comparison.details
-    areas = {}
+    areas: dict[int, float | None] = {}
     for index, (both, own, other) in details["regions"]:
         if own and index != details["background"]:
-            areas[index] = own * _cell_area(comparison)
+            areas[index] = own * _cell_area(comparison) if len(comparison.size) == 2 else None  # sizes are of images
             yield SliceItem(index, areas[index], {"class_iou": overlap_share(both, own, other)})
     for one in comparison.objects:
         values = {name: one.values[name] for name in ("pearson", "iou") if name in one.values}
@@ -82,5 +82,5 @@ def _seen(comparisons: Sequence[ImageComparison], side: int) -> Sequence[NDArray
 def _cell_area(comparison: ImageComparison) -> float:
     """Return the area of a cell of the reference in pixels of the image."""
     frame = comparison.details["frames"][0]
-    height, width = comparison.size if frame is None else (frame[3] - frame[1], frame[2] - frame[0])
+    height, width = (*comparison.size,) if frame is None else (frame[3] - frame[1], frame[2] - frame[0])
     return float(height * width / math.prod(comparison.details["found"][0]["shape"][-2:]))

@@ -50,7 +50,8 @@ class Annotation:
     Attributes:
         objects: Objects in the image.
         classes: Labels of the whole image.
-        mask: Index of the class of each pixel, int [H, W]; −1 is unlabelled. None if there is no mask of classes.
+        mask: Index of the class of each pixel, int [H, W], of a volume [D, H, W]; −1 is unlabelled. None if there is no
+            mask of classes.
         text: Text that is in the image.
         numbers: Numbers of the image, for regression.
     """
@@ -70,13 +71,16 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Region:
-    """Objects of one class in one image: a mask bool [H, W], and boxes (x1, y1, x2, y2) in pixels."""
+    """Objects of one class in one image: a mask bool [H, W], and boxes (x1, y1, x2, y2) in pixels.
+
+    In a volume the mask is bool [D, H, W], and the boxes have three starts and three ends, of the last axis first.
+    """
 
     mask: BoolMask
-    boxes: tuple[Corners, ...]
+    boxes: tuple[tuple[float, ...], ...]
 
 
-def regions(annotation: Annotation, size: tuple[int, int]) -> dict[Label | None, Region]:
+def regions(annotation: Annotation, size: tuple[int, ...]) -> dict[Label | None, Region]:
     """Return the region of each class in an image of *size* (H, W); None is an unknown class."""
     found: dict[Label | None, list[Object]] = {}
     for one in annotation.objects:
@@ -85,8 +89,8 @@ def regions(annotation: Annotation, size: tuple[int, int]) -> dict[Label | None,
     return {label: _joined([_region(one, size) for one in own]) for label, own in found.items()}
 
 
-def _region(one: Object, size: tuple[int, int]) -> Region:
-    boxes = () if one.box is None else (one.box,)
+def _region(one: Object, size: tuple[int, ...]) -> Region:
+    boxes: tuple[tuple[float, ...], ...] = () if one.box is None else (one.box,)
     mask = filled(boxes, size) if one.mask is None else one.mask()
     return Region(mask, boxes or boxes_around(mask))
 

@@ -27,7 +27,7 @@ class ClassRegions:
 
 
 def class_regions(
-    annotation: Annotation, size: tuple[int, int], index: _Index, rest: int | None = None, *, whole: bool = False
+    annotation: Annotation, size: tuple[int, ...], index: _Index, rest: int | None = None, *, whole: bool = False
 ) -> ClassRegions | None:
     """Return the regions in an image of *size* (H, W); None if the truth has neither a mask nor objects with a place.
 
@@ -58,5 +58,5 @@ def _with_rest(regions: dict[int, BoolMask], rest: int | None, whole: bool) -> C
     return ClassRegions(regions, np.ones_like(inside) if whole or rest is not None else inside)
 
 
-def _mask(one: Object, size: tuple[int, int]) -> NDArray[np.bool_]:
-    return one.mask() if one.mask is not None else filled([one.box or (0, 0, *size[::-1])], size)
+def _mask(one: Object, size: tuple[int, ...]) -> NDArray[np.bool_]:
+    return one.mask() if one.mask is not None else filled([one.box or (*[0] * len(size), *size[::-1])], size)

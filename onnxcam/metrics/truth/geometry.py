@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.errors import TruthError
+from onnxcam.media.components import components
 from onnxcam.numbers import parse_float
 from onnxcam.targets.notation import Corners
 from onnxcam.text import in_message
@@ -113,21 +114,22 @@ def _drawn(points: NDArray[np.float64], size: tuple[int, int]) -> BoolMask:
     return mask
 
 
-def filled(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> BoolMask:
-    """Return the mask of pixels whose centre lies in one of *boxes*; a box without any marks its nearest pixel."""
+def filled(boxes: Sequence[Sequence[float]], size: tuple[int, ...]) -> BoolMask:
+    """Return the mask of pixels whose centre lies in one of *boxes*; a box without any marks its nearest pixel.
+
+    The corners are the starts and then the ends on the axes of *size*, the last axis first: x1, y1, x2, y2.
+    """
     mask = np.zeros(size, bool)
-    for x1, y1, x2, y2 in boxes:
-        left, top = (min(max(round(low), 0), full - 1) for low, full in ((x1, size[1]), (y1, size[0])))
-        mask[top : max(round(y2), top + 1), left : max(round(x2), left + 1)] = True
+    for box in boxes:
+        starts, ends = box[: len(size)][::-1], box[len(size) :][::-1]
+        first = [min(max(round(low), 0), full - 1) for low, full in zip(starts, size, strict=True)]
+        mask[tuple(slice(low, max(round(high), low + 1)) for low, high in zip(first, ends, strict=True))] = True
     return mask
 
 
-def boxes_around(mask: BoolMask) -> tuple[Corners, ...]:
-    """Return the bounding box of each connected component of *mask*."""
-    import cv2
-
-    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    return tuple((float(x), float(y), float(x + w), float(y + h)) for x, y, w, h, _ in stats[1:count])
+def boxes_around(mask: BoolMask) -> tuple[tuple[float, ...], ...]:
+    """Return the bounding box of each connected component of *mask*, see `onnxcam.media.components.components`."""
+    return tuple(tuple(map(float, corners)) for corners, _ in components(mask))
 
 
 def run_mask(counts: Any, size: tuple[int, int], where: str, order: str = "F") -> BoolMask:

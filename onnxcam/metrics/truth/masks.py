@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,13 +62,10 @@ def _names(picture: Path) -> list[str]:
     return [f"{picture.stem}{end}.png" for end in _ENDS]
 
 
-def annotation_of(mask: NDArray[np.uint8], size: tuple[int, int], path: Path, values: str) -> Annotation:
+def annotation_of(mask: NDArray[Any], size: tuple[int, ...], path: Path, values: str) -> Annotation:
     """Return the truth in the *mask* of an image of *size*; *values* is the meaning of a value, see `Truth`."""
     if mask.shape != size:
-        raise TruthError(
-            f"{path}: the mask is {mask.shape[1]} × {mask.shape[0]} pixels, the image {size[1]} × {size[0]}; "
-            "scale it to the image's size, without smoothing"
-        )
+        raise TruthError(f"{path}: {_sizes(mask.shape, size)}; scale it to the same size, without smoothing")
     known = np.setdiff1d(mask, [0] if values == "object" else [0, VOID])
     if not len(known):
         raise TruthError(f"{path}: the mask is empty: no pixel is an object; leave this image out")
@@ -77,6 +75,13 @@ def annotation_of(mask: NDArray[np.uint8], size: tuple[int, int], path: Path, va
     classes = np.where(mask == VOID, -1, mask.astype(np.int64) - shift)
     labels = (int(value) - shift for value in known)
     return Annotation(tuple(Object(label, mask=_pixels(classes, label)) for label in labels), mask=classes)
+
+
+def _sizes(mask: tuple[int, ...], size: tuple[int, ...]) -> str:
+    """Return the sizes of a mask and of its input in words: of images, width and height."""
+    is_image = len(mask) == len(size) == 2 and size[0] > 1
+    own, other = (" × ".join(map(str, one[::-1] if is_image else one)) for one in (mask, size))
+    return f"the mask is {own} pixels, the image {other}" if is_image else f"the mask is {own}, the input {other}"
 
 
 def _pixels(classes: NDArray[np.int64], label: int) -> LazyMask:

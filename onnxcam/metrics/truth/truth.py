@@ -10,6 +10,7 @@ from pathlib import Path
 from onnxcam import paths
 from onnxcam.errors import TruthError, nearest
 from onnxcam.metrics.truth.annotation import Annotation, Region, regions
+from onnxcam.metrics.truth.array_masks import ArrayMaskTruth
 from onnxcam.metrics.truth.box_json import BoxTruth
 from onnxcam.metrics.truth.coco import CocoTruth
 from onnxcam.metrics.truth.cvat import CvatTruth
@@ -37,6 +38,7 @@ FORMATS: Mapping[str, type[TruthSource]] = {
         YoloTruth,
         CsvTruth,
         MaskTruth,
+        ArrayMaskTruth,
         ImageFolderTruth,
     )
 }
@@ -51,7 +53,8 @@ class Truth:
 
     Args:
         source: A file or folder (docs/truth-formats.md): COCO JSON, Pascal VOC, YOLO, CSV, Labelme, CVAT, a
-            folder of class folders, a folder of PNG masks, or a JSON file of boxes. ``"coco:PATH"`` names the format.
+            folder of class folders, a folder of PNG masks or of masks as arrays, or a JSON file of boxes.
+            ``"coco:PATH"`` names the format.
         values: Meaning of value k in a mask: ``"object"``, the object for any k but 0; ``"class"``, class k, 0 is
             background; ``"class+1"``, class k − 1, 0 is background. 255 is unlabelled.
         format: Name of the format; None: what the file or folder looks like.
@@ -76,7 +79,8 @@ class Truth:
             raise TruthError(f"values of masks are {', '.join(MASK_VALUES)}, not {values!r}")
         place = TruthPath(self.path)
         kind = _source(place, format or given)
-        self._source = MaskTruth(place, values) if kind is MaskTruth else kind(place)
+        of_masks = kind if issubclass(kind, MaskTruth | ArrayMaskTruth) else None
+        self._source = kind(place) if of_masks is None else of_masks(place, values)
         self.format = kind.format
 
     @property
@@ -99,11 +103,21 @@ class Truth:
         """What the user should know."""
         return self._source.notes
 
-    def annotation(self, picture: str | os.PathLike[str], size: tuple[int, int]) -> Annotation | None:
-        """Return the truth of *picture*, an image of *size* (H, W); None if the truth does not have it."""
-        return self._source.annotation(Path(picture), size)
+    def annotation(self, picture: str | os.PathLike[str], size: tuple[int, ...]) -> Annotation | None:
+        """Return the truth of *picture*, an image of *size* (H, W); None if the truth does not have it.
 
-    def required(self, picture: str | os.PathLike[str], size: tuple[int, int]) -> Annotation:
+        A signal has the size (1, T), a volume (D, H, W).
+        """
+        if isinstance(self._source, ArrayMaskTruth):
+            return self._source.annotation(Path(picture), size)
+        if len(size) != 2 and self.locates:
+            raise TruthError(
+                f"'{self.path}' has places in images ({self._source.title}), and {in_message(Path(picture).name)} is a "
+                f"volume; give {ArrayMaskTruth.title} of its size"
+            )
+        return self._source.annotation(Path(picture), (size[-2], size[-1]))
+
+    def required(self, picture: str | os.PathLike[str], size: tuple[int, ...]) -> Annotation:
         """Return `annotation`; TruthError if the truth does not have *picture*."""
         found = self.annotation(picture, size)
         if found is None:
@@ -118,7 +132,7 @@ class Truth:
         first = in_message(Path(lost[0]).name)
         return (f"{self.path}: {len(lost)} of {len(pictures)} images are not in the truth, the first is {first}",)
 
-    def regions(self, picture: str | os.PathLike[str], size: tuple[int, int]) -> dict[Label | None, Region]:
+    def regions(self, picture: str | os.PathLike[str], size: tuple[int, ...]) -> dict[Label | None, Region]:
         """Return the pixels of each class in *picture*, an image of *size* (H, W); None is an unknown class."""
         return regions(self.required(picture, size), size)
 

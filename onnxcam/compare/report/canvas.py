@@ -1,0 +1,276 @@
+"""What the maps of a report are drawn on: an image, a drawn signal, or three planes of a volume."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxcam.compare.array_inputs import drawn_record, volume_again
+from onnxcam.compare.drawing import unpacked
+from onnxcam.compare.image_comparison import ImageComparison
+from onnxcam.compare.map_comparison import Kept, ObjectComparison
+from onnxcam.errors import ImageError
+from onnxcam.media import heatmap, image, planes, readable
+from onnxcam.media.image import RgbImage
+from onnxcam.media.image_files import OF_NUMBERS
+from onnxcam.targets.notation import Corners
+
+__all__ = ["CANDIDATE", "FULL", "REFERENCE", "SIDE", "Canvas", "canvas_of", "enlarged"]
+
+SIDE = 320
+"""Maximum longer side of images in a report, in pixels."""
+FULL = 64
+"""Difference of drawn outputs that is fully red; pixels are from 0 to 255."""
+REFERENCE, CANDIDATE = (31, 119, 208), (232, 89, 12)
+"""Colours of boxes, RGB."""
+_FARTHEST = 1e5  # coordinate of a point, in pixels
+_RECORD = 110
+"""Height of a drawn signal, in pixels."""
+
+
+class Canvas(ABC):
+    """The image of a comparison at the size of a report, grey if it cannot be shown; ``missing`` says why."""
+
+    missing: str = ""
+    parts: int = 1
+    """How many pictures lie one below the other."""
+
+    @abstractmethod
+    def picture(self, pair: ImageComparison) -> RgbImage:
+        """Return the image with all that both models find."""
+
+    @abstractmethod
+    def over(self, kept: NDArray[np.floating], box: Corners | None) -> RgbImage:
+        """Return the image under a map, in [0, 1], with the box of what it explains."""
+
+    @abstractmethod
+    def difference(self, reference: NDArray[np.floating], candidate: NDArray[np.floating]) -> RgbImage:
+        """Return the candidate's map minus the reference's: red is positive, blue negative."""
+
+    @abstractmethod
+    def outputs(self, pair: ImageComparison) -> tuple[RgbImage, RgbImage, RgbImage] | None:
+        """Return what both models put out, drawn, and where it differs; None if it is not drawn."""
+
+    def at(self, one: ObjectComparison) -> Canvas:
+        """Return the canvas for the maps of *one* thing."""
+        return self
+
+    def maps(self, one: ObjectComparison) -> tuple[RgbImage | None, RgbImage | None, RgbImage | None]:
+        """Return the reference's map of *one* thing, the candidate's, and their difference; None without a map."""
+        own, (first, second) = self.at(one), one.maps
+        drawn = [None if kept is None else own.over(kept, box) for kept, box in zip(one.maps, one.boxes, strict=True)]
+        both = None if first is None or second is None else own.difference(first, second)
+        return drawn[0], drawn[1], both
+
+
+def canvas_of(pair: ImageComparison, folders: Sequence[str] | None = None) -> Canvas:
+    """Return what the maps of *pair* are drawn on. Files outside *folders* are not opened; None allows any folder."""
+    try:
+        if folders is not None:
+            _require_inside(pair.picture, folders)
+        return _volume(pair) if len(pair.size) > 2 else PictureCanvas(_shrunk(pair, _read(pair)), pair.size)
+    except ImageError as error:
+        missing = str(error)
+    if len(pair.size) > 2:
+        return VolumeCanvas(np.full((1, 1, 1, 3), 128, np.uint8), _view(pair, None), None, missing)
+    return PictureCanvas(np.full((*_fitted(pair), 3), 128, np.uint8), pair.size, missing)
+
+
+@dataclass(frozen=True)
+class PictureCanvas(Canvas):
+    """An image or drawn signal of *size* (H, W) that was made smaller, uint8 [h, w, 3]."""
+
+    ground: RgbImage
+    size: tuple[int, ...]
+    missing: str = ""
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self.ground.shape[0], self.ground.shape[1]
+
+    def picture(self, pair: ImageComparison) -> RgbImage:
+        """Return the image with all boxes or points."""
+        picture = self.ground
+        for answer, colour in zip(pair.answers, (REFERENCE, CANDIDATE), strict=True):
+            for one in answer.data.get("objects", ()):
+                picture = _boxed(picture, one["box"], colour, self.size)
+            for one in answer.data.get("keypoints", ()):
+                picture = _dotted(picture, one["point"], colour, self.size)
+        return picture
+
+    def over(self, kept: NDArray[np.floating], box: Corners | None) -> RgbImage:
+        """Return the overlay."""
+        return _boxed(heatmap.overlay(self.ground, enlarged(kept, self._shape)), box, (255,) * 3, self.size)
+
+    def difference(self, reference: NDArray[np.floating], candidate: NDArray[np.floating]) -> RgbImage:
+        """Return the difference over the image in pale grey."""
+        first, second = (enlarged(one, self._shape) for one in (reference, candidate))
+        return heatmap.overlay(_greyed(self.ground), _signed(second - first), 0.9)
+
+    def outputs(self, pair: ImageComparison) -> tuple[RgbImage, RgbImage, RgbImage] | None:
+        """Return the drawings that the comparison kept."""
+        drawn = [unpacked(text) for text in pair.details.get("drawings", ())]
+        first, second = ([None if one is None else _resized(one, self._shape) for one in drawn] + [None, None])[:2]
+        if first is None or second is None:
+            return None
+        return first, second, _changes(self.ground, first, second)
+
+
+@dataclass(frozen=True)
+class VolumeCanvas(Canvas):
+    """Planes of a volume: its voxels in grey, uint8 [D, H, W, 3], and where it is cut."""
+
+    grey: NDArray[np.uint8]
+    view: planes.PlaneView
+    affine: NDArray[np.float64] | None
+    missing: str = ""
+    parts: int = 3
+
+    def at(self, one: ObjectComparison) -> VolumeCanvas:
+        """Return the planes through the largest value of the reference's map, else of the candidate's."""
+        size = _upright(self.view)
+        return VolumeCanvas(self.grey, _cut(size, one.maps, self.affine), self.affine, self.missing)
+
+    def picture(self, pair: ImageComparison) -> RgbImage:
+        """Return the planes."""
+        return self._drawn(lambda plane: self._slice(self.grey, plane))
+
+    def over(self, kept: NDArray[np.floating], box: Corners | None) -> RgbImage:
+        """Return the planes under the map."""
+        heat = kept.astype(np.float32)
+        return self._drawn(
+            lambda plane: heatmap.overlay(self._slice(self.grey, plane), np.clip(self._slice(heat, plane), 0, 1))
+        )
+
+    def difference(self, reference: NDArray[np.floating], candidate: NDArray[np.floating]) -> RgbImage:
+        """Return the difference over the planes in pale grey."""
+        change = candidate.astype(np.float32) - reference.astype(np.float32)
+        return self._drawn(
+            lambda plane: heatmap.overlay(
+                _greyed(self._slice(self.grey, plane)), _signed(self._slice(change, plane)), 0.9
+            )
+        )
+
+    def outputs(self, pair: ImageComparison) -> None:
+        """Outputs of volumes are not drawn."""
+        return
+
+    def _slice(self, volume: NDArray[Any], plane: planes.Plane) -> NDArray[Any]:
+        return self.view.cut(volume, plane)
+
+    def _drawn(self, draw: Callable[[planes.Plane], RgbImage]) -> RgbImage:
+        return planes.stacked([self.view.panel(draw(plane), plane) for plane in self.view.planes])
+
+
+def _volume(pair: ImageComparison) -> VolumeCanvas:
+    seen = volume_again(pair.picture, pair.size, pair.sha256)
+    return VolumeCanvas(planes.greyed(seen.data), _view(pair, seen.affine), seen.affine)
+
+
+def _view(pair: ImageComparison, affine: NDArray[np.float64] | None) -> planes.PlaneView:
+    return _cut(pair.size, pair.maps, affine)
+
+
+def _cut(size: Sequence[int], maps: Sequence[Kept], affine: NDArray[np.float64] | None) -> planes.PlaneView:
+    """Return the planes through the largest value of the first of *maps* that there is, else through the middle."""
+    known = next((kept for kept in maps if kept is not None and kept.any()), None)
+    at = [n // 2 for n in size]
+    if known is not None:
+        cells = zip(planes.peak(known), known.shape, size, strict=True)
+        at = [int((cell + 0.5) * n / count) for cell, count, n in cells]
+    return planes.PlaneView.through(at, size, affine)
+
+
+def _upright(view: planes.PlaneView) -> list[int]:
+    """Return the size of the volume in its own order of axes."""
+    return [view.size[view.order.index(axis)] for axis in range(3)]
+
+
+def _fitted(pair: ImageComparison) -> tuple[int, int]:
+    height, width = readable.fitted((pair.size[0], pair.size[1]), SIDE)
+    return (_RECORD if pair.size[0] == 1 else height), width
+
+
+def _shrunk(pair: ImageComparison, picture: RgbImage) -> RgbImage:
+    return readable.shrunk(picture, _fitted(pair))
+
+
+def _read(pair: ImageComparison) -> RgbImage:
+    is_record = pair.picture.lower().endswith(OF_NUMBERS)
+    picture = drawn_record(pair.picture, pair.size) if is_record else image.read(pair.picture)
+    data = image.load(pair.picture)
+    if hashlib.sha256(data).hexdigest() != pair.sha256:
+        raise ImageError(f"{pair.picture}: the file has changed since the comparison")
+    return picture
+
+
+def _require_inside(picture: str, folders: Sequence[str]) -> None:
+    """Raise ImageError if *picture*, a path from a recording, is no file in one of *folders*."""
+    place = Path(os.path.realpath(picture))
+    if not any(place.is_relative_to(os.path.realpath(folder)) for folder in folders) or not (
+        place.is_file() or place.is_dir()
+    ):
+        raise ImageError(f"{picture}: is not opened, as its path comes from a recording; give its folder with --images")
+
+
+def enlarged(kept: NDArray[np.floating], size: tuple[int, int]) -> heatmap.Map:
+    """Return a map [h, w] at *size*, in [0, 1]."""
+    import cv2
+
+    large = cv2.resize(kept.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.clip(large, 0, 1)
+
+
+def _changes(ground: RgbImage, first: RgbImage, second: RgbImage) -> RgbImage:
+    """Return where two drawings differ, over *ground* in pale grey."""
+    change = np.abs(first.astype(np.float32) - second).max(axis=2) / FULL
+    return heatmap.overlay(_greyed(ground), _signed(np.minimum(change, 1)), 0.9)
+
+
+def _resized(drawing: RgbImage, size: tuple[int, int]) -> RgbImage:
+    import cv2
+
+    return np.asarray(cv2.resize(drawing, size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def _dotted(picture: RgbImage, point: Sequence[float | None], colour: Sequence[int], size: tuple[int, ...]) -> RgbImage:
+    """Return a copy of *picture* with a *point* in pixels of an image of *size* (H, W)."""
+    import cv2
+
+    x, y = point
+    if x is None or y is None or max(abs(x), abs(y)) > _FARTHEST:
+        return picture
+    centre = round(x * picture.shape[1] / size[1]), round(y * picture.shape[0] / size[0])
+    radius = max(1, max(picture.shape) // 100)
+    return np.asarray(cv2.circle(np.array(picture), centre, radius, tuple(colour), -1), np.uint8)
+
+
+def _boxed(picture: RgbImage, box: Sequence[float] | None, colour: Sequence[int], size: tuple[int, ...]) -> RgbImage:
+    """Return a copy of *picture* with a *box* in pixels of an image of *size* (H, W)."""
+    import cv2
+
+    if box is None:
+        return picture
+    x, y = picture.shape[1] / size[1], picture.shape[0] / size[0]
+    (x1, y1), (x2, y2) = ((round(box[at] * x), round(box[at + 1] * y)) for at in (0, 2))
+    return np.asarray(cv2.rectangle(np.array(picture), (x1, y1), (x2, y2), tuple(colour), 2), np.uint8)
+
+
+def _signed(difference: heatmap.Map) -> heatmap.Map:
+    """Return *difference* with a negative value, by which `overlay` recognises a signed map."""
+    difference.flat[0] = min(difference.flat[0], -1e-6)
+    return difference
+
+
+def _greyed(picture: RgbImage) -> RgbImage:
+    """Return *picture* in pale grey, so that only the difference has colour."""
+    grey = picture.mean(axis=2, keepdims=True)
+    return np.broadcast_to(np.round((255 + grey) / 2), picture.shape).astype(np.uint8)

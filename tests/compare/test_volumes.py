@@ -1,0 +1,136 @@
+"""Validation of networks of volumes: metrics on three axes, distances in millimetres, planes in the report."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxcam.compare.compare_recordings import compare_recordings
+from onnxcam.compare.observer import Observer
+from onnxcam.compare.record import record
+from onnxcam.compare.recordings import Recording
+from onnxcam.compare.report.canvas import canvas_of
+from onnxcam.compare.report.html import html
+from onnxcam.compare.report.panel import panel
+from onnxcam.compare.validate import validate
+from onnxcam.compare.validation import Validation
+from onnxcam.errors import ImageError, MetricError
+from onnxcam.media import image
+from onnxcam.metrics import Truth
+from tests.balls import SIZE, SPACING, ball, inside, int8, network
+
+nibabel = pytest.importorskip("nibabel", reason="the extra onnxcam[volumes] is not installed")
+
+PLACES = ((5, 8, 8), (6, 12, 5))
+TOLD: dict[str, Any] = {"preprocess": "raw", "method": "gradcam"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Networks, scans of a ball, and masks of it."""
+    made = tmp_path_factory.mktemp("volumes")
+    onnx.save(network(), made / "float.onnx")
+    onnx.save(network(shift=2), made / "moved.onnx")
+    onnx.save(network(pads=0), made / "valid.onnx")
+    onnx.save(network(head="cells"), made / "cells.onnx")
+    int8(made / "float.onnx", made / "int8.onnx")
+    int8(made / "cells.onnx", made / "cells8.onnx")
+    for name in ("scans", "masks"):
+        (made / name).mkdir()
+    for number, at in enumerate(PLACES):
+        affine = np.diag([*SPACING, 1.0])
+        nibabel.save(nibabel.Nifti1Image(ball(at), affine), made / "scans" / f"{number}.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(inside(at).astype(np.uint8), affine), made / "masks" / f"{number}_seg.nii.gz")
+    return made
+
+
+def against(folder: Path, candidate: str, reference: str = "float.onnx", **more: Any) -> Validation:
+    return validate(folder / reference, folder / candidate, folder / "scans", **{**TOLD, **more})
+
+
+def test_float_and_int8_agree_and_the_report_shows_three_planes(folder: Path, tmp_path: Path) -> None:
+    found = against(folder, "int8.onnx", directory=tmp_path / "out", truth=folder / "masks")
+    assert found.passed
+    assert found.summaries["pearson"].mean > 0.99
+    assert found.summaries["ssim"].mean > 0.99
+    assert found.summaries["energy"].mean > 0.25  # 0.03 by chance
+    pair = found.journal[0]  # read from the journal
+    assert pair.size == SIZE
+    (kept, _) = pair.maps
+    assert kept is not None
+    assert kept.shape == (34, 56, 45)
+    picture = canvas_of(pair).maps(pair.objects[0])[0]
+    assert picture is not None
+    size = [n * length * 320 / 24 for n, length in zip(SIZE, SPACING, strict=True)]
+    assert abs(len(picture) - (size[1] + 2 * size[2] + 3 * 22 + 2 * 6)) < 3  # axial, coronal, sagittal
+    page = html(found)
+    assert re.search(r"<dt>peak</dt><dd>0\.000 = 0\.0 mm</dd>", page)
+    drawn = panel(pair)
+    assert (drawn.missing, drawn.width, drawn.height) == ("", picture.shape[1], picture.shape[0])
+    found.save(tmp_path / "out")
+    assert image.read(tmp_path / "out" / "worst.png").shape[1] > 960
+
+
+def test_a_candidate_that_looks_elsewhere_fails_by_the_distance_in_millimetres(folder: Path) -> None:
+    found = against(folder, "moved.onnx", require="peak<=0.01")
+    assert not found.passed
+    for pair in found.journal:
+        diagonal, unit = pair.diagonal
+        assert unit == "mm"
+        for metric in ("peak", "shift"):
+            assert abs(pair.values[metric] * diagonal - 2 * SPACING[0]) < 0.3
+
+
+def test_planes_go_through_the_largest_value(folder: Path) -> None:
+    found = against(folder, "moved.onnx")
+    view = canvas_of(found.journal[0]).view  # type: ignore[attr-defined]
+    assert np.abs(np.subtract(view.at, PLACES[0])).max() <= 1
+
+
+def test_a_map_without_padding_covers_a_part(folder: Path) -> None:
+    observer = Observer(folder / "valid.onnx", **TOLD)
+    (outcome,) = observer.outcomes([observer.prepare(folder / "scans" / "0.nii.gz")])
+    assert outcome.maps[0].map is not None
+    assert outcome.maps[0].map.shape == (8, 16, 12)
+    found = against(folder, "valid.onnx")
+    assert found.passed
+    assert found.summaries["peak"].mean < 0.05
+
+
+def test_recordings_of_volumes(folder: Path, tmp_path: Path) -> None:
+    for name in ("float", "moved"):
+        record(folder / f"{name}.onnx", [folder / "scans" / "0.nii.gz"], tmp_path / name, **TOLD)
+    seen = Recording(tmp_path / "float")[0]
+    assert (seen.size, seen.spacing) == (SIZE, SPACING)
+    found = compare_recordings(tmp_path / "float", tmp_path / "moved", images=[folder / "scans"])
+    now = against(folder, "moved.onnx").journal[0]
+    assert found.journal[0].values == pytest.approx(now.values)
+    assert panel(found.journal[0], found.folders).missing == ""
+    assert "is not opened" in panel(found.journal[0], []).missing
+
+
+def test_segmentations_of_volumes(folder: Path, tmp_path: Path) -> None:
+    truth = Truth(folder / "masks", "class")
+    found = against(folder, "cells8.onnx", "cells.onnx", method="auto", truth=truth, directory=tmp_path / "out")
+    assert found.truth is not None
+    assert min(found.truth.values["miou"]) > 0.9
+    assert found.summaries["class_iou"].mean > 0.9
+    assert found.summaries["boundary"].mean > 0.9
+    assert found.passed
+
+
+def test_one_line_for_what_does_not_fit(folder: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "small.npy", ball(PLACES[0])[2:])
+    with pytest.raises(ImageError, match=r"the model takes volumes of 12 × 20 × 16, and this one is 10 × 20 × 16"):
+        validate(folder / "float.onnx", folder / "float.onnx", tmp_path / "small.npy", **TOLD)
+    clips = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        clips (float[n, 3, 4, 8, 8] x) => (float[n, 3] y) { p = GlobalAveragePool(x) y = Flatten(p) }"""
+    )
+    with pytest.raises(MetricError, match=r"only models of images, signals and volumes can be compared"):
+        Observer(clips)
