@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from onnxcam.cli.summary import RunSummary, counted
 
 
 def command(
@@ -27,9 +30,10 @@ def command(
     wrong reasons and near duplicates are for a person to judge.
     """
     from onnxcam.auditing.audit import audit
-    from onnxcam.auditing.folder import save
+    from onnxcam.auditing.folder import PAGE, require_free, save
     from onnxcam.cli import show
 
+    require_free(output, overwrite=overwrite)
     found = audit(folders, seed=seed)
     save(found, output, images=images, overwrite=overwrite)
     if as_json:
@@ -40,3 +44,10 @@ def command(
         show.where(output)
     for note in found.notes:
         show.print_err(f"note: {note}")
+    first = found.findings[0] if found.findings else None
+    RunSummary(
+        f"{counted(len(found.findings), 'finding')} in {counted(len(found.table), 'row')}",
+        f"{output}{os.sep}",
+        first="" if first is None else f"{first.cluster}: {first.why}",
+        next=f"open {output / PAGE}" + ("" if first is None else f"; {first.check}"),
+    ).tell()

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from onnxcam.cli import options, verdict
+from onnxcam.cli.summary import FirstResult
 
 
 def command(
@@ -62,5 +63,6 @@ def command(
         images=images or (),
         layers=layers,
         progress=show.comparing,
+        told=FirstResult(show.print_err),
     )
     verdict.finish(found, output, overwrite=overwrite, as_json=as_json)

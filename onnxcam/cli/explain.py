@@ -13,6 +13,7 @@ from onnxcam.cli import options, parts, sheets
 from onnxcam.progress import Progress, quiet
 
 if TYPE_CHECKING:
+    from onnxcam.explainer.explainer import Explainer
     from onnxcam.explainer.manifest import Folder
 
 
@@ -213,6 +214,7 @@ def command(
         overlap=overlap,
         frames=frames,
     )
+    _require_other_layers(explainer, every_layer)
     others = [explainer.replace(method=one, layer=at) for one, at in list(product(methods, every_layer))[1:]]
     wanted: Sequence[str | None] = [f"top={top}"] if top else options.once(target) or [None]
     for one in wanted:
@@ -239,8 +241,17 @@ def command(
         show.explanations(folder.explained, output)
     show.warnings(_left_out(folder, names))
     show.notes(explainer.choice, folder.explained)
-    for line in summary.lines(folder.explained, len(set(names)), output, str(model)):
-        show.print_err(line, "dim")
+    summary.of_entries(folder.explained, len(set(names)), output, str(model)).tell()
+
+
+def _require_other_layers(explainer: Explainer, layers: Sequence[str]) -> None:
+    """Raise a usage error where two of *layers* are names of one layer."""
+    found: dict[str, str] = {}
+    for name in layers if len(layers) > 1 else ():
+        if name != "auto" and "," not in name:
+            tensor = explainer.network.tensor_of(name)
+            if (first := found.setdefault(tensor, name)) != name:
+                raise typer.BadParameter(f"--layer {first} and --layer {name} are the same layer, {tensor}; give one")
 
 
 def _left_out(folder: Folder, names: Sequence[str]) -> list[str]:

@@ -55,10 +55,7 @@ def _evaluation(folders: list[str], output: Path, *, as_json: bool, overwrite: b
 
 
 def _batch(folders: list[str], output: str, *, as_json: bool, overwrite: bool) -> None:
-    from dataclasses import asdict
-
     from onnxcam.batching.merge import merge
-    from onnxcam.cli import show
+    from onnxcam.cli import batch
 
-    summary = merge(folders, output, overwrite=overwrite)
-    show.json(asdict(summary)) if as_json else show.batch(summary, output)
+    batch.finish(merge(folders, output, overwrite=overwrite), output, as_json=as_json)

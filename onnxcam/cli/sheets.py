@@ -92,8 +92,8 @@ class SheetRun:
         require_kind(self.path)
         require_matplotlib()
         require_scale(self.look["scale"])
-        files.require_writable(self.path, inputs, overwrite=self.overwrite)
-        files.require_place(self.path)
+        files.require_writable(self.path, inputs, overwrite=self.overwrite, option="--sheet")
+        files.require_place(self.path, option="--sheet")
 
     def save(self, grid: ExplanationGrid) -> None:
         """Write the sheet of *grid*."""
@@ -111,6 +111,7 @@ class SheetRun:
         """Explain the images, write the sheet, and print what is on it."""
         from onnxcam.cli import show
         from onnxcam.explainer.grid import explain_grid
+        from onnxcam.explainer.many import named
 
         grid = explain_grid(explainers, names, targets, strict=strict, progress=show.explaining)
         self.save(grid)
@@ -118,7 +119,7 @@ class SheetRun:
             show.json(grid.entries)
         else:
             show.print_out(str(self.path))
-        show.warnings([f"left out: {name}: {why}" for name, why in grid.failed])
+        show.warnings([f"left out: {named({'image': name, 'error': why})}" for name, why in grid.failed])
         entries = grid.entries
         for explainer in explainers:
             show.notes(explainer.choice, [{"note": "", **one} for one in entries if one["method"] == explainer.method])

@@ -13,7 +13,7 @@ from onnxcam.metrics.sanity import CheckContext
 from onnxcam.metrics.truth import Truth
 from onnxcam.paths import PathLike
 from onnxcam.preprocess import Spec
-from onnxcam.progress import Progress, quiet
+from onnxcam.progress import Progress, Told, quiet, untold
 from onnxcam.targets import Target
 
 __all__ = ["evaluate"]
@@ -40,6 +40,7 @@ def evaluate(
     strict: bool = False,
     frames: int | str | None = None,
     progress: Progress = quiet,
+    told: Told = untold,
 ) -> Evaluation:
     """Measure the quality of the maps of *methods*.
 
@@ -60,6 +61,7 @@ def evaluate(
         strict: Raise on an image that cannot be read; otherwise leave it out and name it in the result.
         frames: Which frames of a video: so many, spread evenly, ``"stride=5"`` or ``"fps=2"``; None: 32.
         progress: Progress callback, see `onnxcam.progress`.
+        told: Takes what is measured of an image in words, as soon as it is there.
 
     Raises:
         OnnxcamError: invalid arguments or files; checked before the measurement where possible.
@@ -88,7 +90,7 @@ def evaluate(
         strict=strict,
         frames=frames,
     )
-    found = assembled(run.empty, (measured for _, measured in run.measure(progress)))
+    found = assembled(run.empty, (measured for _, measured in run.measure(progress, told=told)))
     for source in run.sources() if run.checks else ():
         context = CheckContext(source, model, run.dataset.batches, run.dataset.classes, seed, progress)
         for check in run.checks:
