@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from onnxcam.cli import options
 from onnxcam.cli.summary import RunSummary, counted
 
 
@@ -22,7 +23,7 @@ def command(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of samples and halves.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print findings.json.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the audit in the output folder.")] = False,
+    overwrite: options.ReplaceOption = False,
 ) -> None:
     """Look in a batch for classes whose maps lie on the wrong thing. Writes a report, JSON, and files for FiftyOne.
 

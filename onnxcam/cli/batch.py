@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onnxcam.cli import options, summary
+from onnxcam.paths import is_address
 
 if TYPE_CHECKING:
     from onnxcam.batching.batch import BatchSummary
@@ -125,7 +127,7 @@ def command(
         picture_timeout=picture_timeout,
         retry_errors=retry_errors,
         overwrite=overwrite,
-        progress=show.explaining,
+        progress=summary.telling_first(show.explaining, lambda: _first_part(output), show.print_err),
         method=method,
         layer=layer,
         provider=provider,
@@ -146,6 +148,12 @@ def command(
     finish(found, output, as_json=as_json)
     if found.rows and found.rows == found.errors:
         raise typer.Exit(1)
+
+
+def _first_part(output: str) -> str:
+    """Return the first part that is written; empty if there is none, or *output* is an address, which is slow."""
+    parts = () if is_address(output) else sorted(Path(output).glob("part-*.parquet"))
+    return next(map(str, parts), "")
 
 
 def finish(found: BatchSummary, output: str, *, as_json: bool) -> None:

@@ -38,7 +38,7 @@ def command(
     layers: Annotated[
         bool, typer.Option("--layers", help="Also report the first layer where the two models disagree.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the contents of the folder.")] = False,
+    overwrite: options.ReplaceOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print validation.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Report folder.")] = Path("onnxcam-validation"),
 ) -> None:

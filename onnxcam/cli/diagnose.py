@@ -55,7 +55,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the report, and the annotated file.")] = False,
+    overwrite: options.ReplaceOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print diagnosis.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Report folder.")] = Path("onnxcam-diagnosis"),
 ) -> None:
@@ -71,7 +71,7 @@ def command(
 
     real = options.float_model(reference)
     if annotate is not None:
-        read = [*files_of(candidate), *files_of(real), *image.files(images)]
+        read: list[str | Path] = [*files_of(candidate), *files_of(real), *image.files(images)]
         require_writable(annotate, read, overwrite=overwrite, option="--annotate")
         require_place(annotate, option="--annotate")
     require_place(output, folder=True)

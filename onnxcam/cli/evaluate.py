@@ -70,7 +70,7 @@ def command(
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at an unreadable image instead of skipping it.")
     ] = False,
-    overwrite: options.OverwriteOption = False,
+    overwrite: options.ReplaceOption = False,
 ) -> None:
     """Measure the quality of explanations. Metrics cover localisation, faithfulness, robustness and sanity checks.
 

@@ -230,7 +230,7 @@ def command(
     progress: Progress = show.explaining if find_method(explainer.method).in_graph and several else quiet
     with Folder(output, overwrite=overwrite, identity=several) as folder:
         if len(names) > 1:
-            progress = summary.telling_first(progress, lambda: folder.explained, show.print_err)
+            progress = summary.telling_first(progress, lambda: summary.first_entry(folder.explained), show.print_err)
         explain_images(
             explainer, names, wanted, folder, others=others, strict=strict, jobs=jobs, progress=progress, **drawing
         )

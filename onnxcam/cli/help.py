@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import typer
@@ -89,7 +90,7 @@ EXAMPLES = {
 def _values(words: Sequence[str], names: Sequence[str]) -> Iterator[str]:
     """Yield the values that *words* of a command line give the option with *names*."""
     end = words.index("--") if "--" in words else len(words)
-    for word, after in zip(words[:end], [*words[1:end], None], strict=True):
+    for word, after in zip_longest(words[:end], words[1:end]):
         name, equals, value = word.partition("=")
         if word in names and after is not None:
             yield after

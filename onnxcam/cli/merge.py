@@ -18,7 +18,7 @@ def command(
         "onnxcam-merged"
     ),
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-    overwrite: options.OverwriteOption = False,
+    overwrite: options.ReplaceOption = False,
 ) -> None:
     """Join the shards of a run of batch, validate or evaluate: the result is that of one run over all pictures.
 

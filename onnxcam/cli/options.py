@@ -46,6 +46,12 @@ ProviderOption = Annotated[
 ]
 
 
+ReplaceOption = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace the result of an earlier run in the output folder, and files of other origin."
+    ),
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Also replace files that onnxcam did not write.")]
 ImagesArgument = Annotated[
     list[str],

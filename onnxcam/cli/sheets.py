@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnxcam import files
+from onnxcam.cli.summary import RunSummary, done_of
 
 if TYPE_CHECKING:
     from onnxcam.explainer.explainer import Explainer
@@ -123,3 +124,7 @@ class SheetRun:
         entries = grid.entries
         for explainer in explainers:
             show.notes(explainer.choice, [{"note": "", **one} for one in entries if one["method"] == explainer.method])
+        total, methods = len(dict.fromkeys(names)), dict.fromkeys(one["method"] for one in entries)
+        guessed = {part.name: part.value for part in explainers[0].reading if part.guessed}
+        done = done_of(len({one["image"] for one in entries}), total, "image", methods)
+        RunSummary(done, self.path, guessed, next="the files of each map: the same command without --sheet").tell()

@@ -20,6 +20,7 @@ __all__ = [
     "RunSummary",
     "counted",
     "done_of",
+    "first_entry",
     "guess_of",
     "of_entries",
     "shell",
@@ -86,19 +87,22 @@ class FirstResult:
         return self._waits and self._now() - self._start >= LONG
 
 
-def telling_first(
-    progress: Progress, done: Callable[[], Sequence[dict[str, Any]]], say: Callable[[str], None]
-) -> Progress:
-    """Return *progress* that also tells of the first of the manifest's entries *done*, if the run is long."""
+def telling_first(progress: Progress, found: Callable[[], str], say: Callable[[str], None]) -> Progress:
+    """Return *progress* that also tells of the first result of a long run, which *found* gives in words, or ""."""
 
     def told(items: Iterable[Any], total: int) -> Iterator[Any]:
         first = FirstResult(say)
         for item in progress(items, total):
-            if first.waits and (found := done()):
-                first(f"{_file(found[0])} ({found[0]['words']})")
+            if first.waits and (words := found()):
+                first(words)
             yield item
 
     return told
+
+
+def first_entry(done: Sequence[Mapping[str, Any]]) -> str:
+    """Return the first of the manifest's entries *done* in words; empty if there is none."""
+    return f"{_file(done[0])} ({done[0]['words']})" if done else ""
 
 
 def of_entries(done: Sequence[dict[str, Any]], total: int, folder: Path, model: str) -> RunSummary:

@@ -57,7 +57,7 @@ def test_a_pipe_gets_a_line_now_and_then() -> None:
 def test_a_long_run_tells_of_its_first_result(monkeypatch: pytest.MonkeyPatch) -> None:
     said, done = list[str](), list[dict[str, Any]]()
     monkeypatch.setattr(summary, "LONG", 0.0)
-    for item in summary.telling_first(quiet, lambda: done, said.append)(range(4), 4):
+    for item in summary.telling_first(quiet, lambda: summary.first_entry(done), said.append)(range(4), 4):
         if item == 1:
             done.append(entry("a", 0.9))
     assert said == ["first result: out/a.jpg (cat)"]

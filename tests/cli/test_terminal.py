@@ -58,6 +58,10 @@ def test_one_line_says_what_is_wrong(onnxcam: Run, words: tuple[str, ...], messa
     assert not list(Path().iterdir())
 
 
+def test_a_command_without_words(onnxcam: Run) -> None:
+    assert onnxcam("models").out.startswith("model\tMB\t")
+
+
 def test_addresses_keep_their_slashes() -> None:
     assert in_message(Path("s3://bucket/a")) == "s3://bucket/a"
     assert (
