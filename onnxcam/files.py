@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import shutil
 import uuid
 import zipfile
@@ -20,6 +19,7 @@ from typing import Self
 
 from onnxcam.errors import OutputError
 from onnxcam.paths import PathLike, is_address
+from onnxcam.text import in_message
 
 __all__ = [
     "OPERATORS",
@@ -31,6 +31,7 @@ __all__ = [
     "drafted",
     "is_ours",
     "is_same",
+    "refuse_finished",
     "require_local",
     "require_place",
     "require_writable",
@@ -116,36 +117,52 @@ def write(path: PathLike, data: bytes | str, inputs: Iterable[PathLike] = (), *,
 def require_local(path: PathLike) -> None:
     """Raise OutputError if *path* is an address of other storage, which would become a folder called ``s3:``."""
     if is_address(path):
-        address = re.sub(r"^(\w+:)/+", r"\1//", os.fspath(path))  # a `Path` has lost a slash
         raise OutputError(
-            f"'{address}' is an address, and this command writes to this machine; `onnxcam batch` writes to addresses"
+            f"'{in_message(path)}' is an address, and this command writes to this machine; `onnxcam batch` writes to "
+            "addresses"
         )
 
 
-def require_writable(path: Path, inputs: Iterable[PathLike] = (), *, overwrite: bool = False) -> None:
-    """Raise OutputError if *path* is one of *inputs*, a folder, a special file, or a file of other origin."""
+def require_writable(
+    path: Path, inputs: Iterable[PathLike] = (), *, overwrite: bool = False, option: str = "-o"
+) -> None:
+    """Raise OutputError if *path* is one of *inputs*, a folder, a special file, or a file of other origin.
+
+    *option* is the one that names it.
+    """
     require_local(path)
     if any(is_same(path, read) for read in inputs):
-        raise OutputError(f"'{path}' is read by this command, so it cannot be its output; choose another name with -o")
+        raise OutputError(
+            f"'{path}' is read by this command, so it cannot be its output; choose another name with {option}"
+        )
     if os.path.isdir(path) or not path.name:
-        raise OutputError(f"'{path}' is a folder; name the file to write with -o")
+        raise OutputError(f"'{path}' is a folder; name the file to write with {option}")
     there = os.path.exists(path)  # unlike Path.exists, no error for a name that is too long
     if there and not os.path.isfile(path):
-        raise OutputError(f"'{path}' is no plain file; choose another name with -o")
+        raise OutputError(f"'{path}' is no plain file; choose another name with {option}")
     if there and not overwrite and not is_ours(path):
         raise OutputError(f"'{path}' exists and was not written by onnxcam; choose another name, or give --overwrite")
 
 
-def require_place(path: PathLike, *, folder: bool = False) -> None:
+def refuse_finished(folder: PathLike, index: str, what: str, *, overwrite: bool = False, option: str = "-o") -> None:
+    """Raise OutputError if *folder* holds *what*, such as "an audit", of an earlier run: it has that run's *index*.
+
+    So a second run never replaces the results of a first one, unless *overwrite*.
+    """
+    if not overwrite and is_ours(Path(folder) / index):
+        raise OutputError(f"'{folder}' holds {what}; choose another folder with {option}, or --overwrite that one")
+
+
+def require_place(path: PathLike, *, folder: bool = False, option: str = "-o") -> None:
     """Raise OutputError if *path* cannot be made there: before a long search, not after it.
 
-    The folder of a file must exist; a *folder* is made with its parents.
+    The folder of a file must exist; a *folder* is made with its parents. *option* is the one that names it.
     """
     require_local(path)
     target = Path(path)
     places = (target, *target.parents) if folder else (target.parent,)
     place = next((one for one in places if os.path.exists(one)), None)
-    with writing(target, _INTO if folder else ""):
+    with writing(target, _INTO if folder else "", option):
         if place is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         if not os.path.isdir(place):
@@ -155,13 +172,13 @@ def require_place(path: PathLike, *, folder: bool = False) -> None:
 
 
 @contextmanager
-def writing(path: PathLike, what: str = "") -> Iterator[None]:
-    """Turn OSError into OutputError; *what* precedes *path* in the message."""
+def writing(path: PathLike, what: str = "", option: str = "-o") -> Iterator[None]:
+    """Turn OSError into OutputError; *what* precedes *path* in the message, and *option* is the one that names it."""
     try:
         yield
     except OSError as error:
         why = error.strerror or "only a part of it could be written; is the disk full?"
-        raise OutputError(f"cannot write {what}'{path}': {why}; choose another with -o") from None
+        raise OutputError(f"cannot write {what}'{path}': {why}; choose another with {option}") from None
 
 
 @contextmanager

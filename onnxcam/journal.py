@@ -17,10 +17,12 @@ import weakref
 import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, overload
 
 from onnxcam.errors import OutputError
+from onnxcam.files import writing
 from onnxcam.locks import lock, unlock
 
 __all__ = ["FILE", "SYNC", "OtherRunError", "RunJournal", "entries_of", "entry_of", "line_of"]
@@ -45,7 +47,7 @@ class RunJournal(Sequence[T]):
     A subclass states the kind of run, and how a result becomes JSON.
 
     Args:
-        path: Journal file; created if missing, resumed if present. None: a temporary file.
+        path: Journal file; created with its folders if missing, resumed if present. None: a temporary file.
         identity: Identity of the run. A journal resumes only if its identity is the same.
         overwrite: Discard the contents of the file.
         names: Paths of the images; a line with another path for its number counts as damaged. None: not checked.
@@ -73,6 +75,11 @@ class RunJournal(Sequence[T]):
         names: Sequence[str] | None = None,
     ) -> None:
         self.path = None if path is None else Path(path)
+        self._made: list[Path] = []  # the file and its folders, as far as they are created here
+        if self.path is not None:
+            self._made = [one for one in (self.path, *self.path.parents) if not os.path.lexists(one)]
+            with writing(self.path.parent, "into "):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
         self.damaged: list[str] = []
         self._names = names
         self._places: dict[int, tuple[int, int]] = {}  # offset and length of the line of each image
@@ -172,7 +179,8 @@ class RunJournal(Sequence[T]):
             raise OtherRunError(f"'{path}' is the journal of another version of onnxcam; {_ANEW}")
         differing = [name for name in {**found, **header} if found.get(name) != header.get(name)]
         if differing:
-            what = "; ".join(f"{name} was {found.get(name)!r} and is {header.get(name)!r}" for name in differing)
+            values = {name: (_said(found.get(name)), _said(header.get(name))) for name in differing}
+            what = "; ".join(f"{name} was {before} and is {now}" for name, (before, now) in values.items())
             raise OtherRunError(f"'{path}' is the journal of another {self.kind}: {what}; {_ANEW}")
         return zlib.crc32(line)
 
@@ -224,6 +232,22 @@ class RunJournal(Sequence[T]):
         """Sync and unlock the file; it can still be read."""
         self.sync()
         unlock(self._file)
+
+    def leave(self) -> None:
+        """End after an error: keep the results for a run that resumes; without any, leave nothing behind."""
+        if len(self) or self.path not in self._made:
+            self.release()
+        else:
+            self.discard()
+
+    def discard(self) -> None:
+        """Remove the file, and the empty folders that were created for it."""
+        self._file.close()
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+        for folder in self._made[1:]:
+            with suppress(OSError):
+                folder.rmdir()
 
     def close(self) -> None:
         """Sync and close the file."""
@@ -312,3 +336,12 @@ def _opened(path: str | os.PathLike[str] | None) -> io.FileIO:
 
 def _one(kind: str) -> str:
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+
+
+def _said(value: Any) -> str:
+    """Return a value of the first line in words."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={_said(one)}" for name, one in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(_said, value)) or "none"
+    return "not given" if value is None or value == "" else repr(value) if isinstance(value, str) else str(value)

@@ -131,6 +131,11 @@ def _one(what: str) -> str:
 def _unreadable(path: PathLike, error: OSError | ValueError) -> str:
     """Return the message for a path that cannot be read."""
     number = error.errno if isinstance(error, OSError) else None
+    if is_address(path):
+        return (
+            f"{in_message(path)}: is an address, and this command reads files of this machine; download it first "
+            "(docs/hub.md: models of hf:// are downloaded)"
+        )
     if number == errno.ENOENT:
         return f"{in_message(path)}: no such file; check the name"
     if number in (errno.EACCES, errno.EPERM):

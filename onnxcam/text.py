@@ -21,6 +21,7 @@ __all__ = [
     "to_json",
     "to_json_rows",
     "visible",
+    "with_slashes",
 ]
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -62,12 +63,22 @@ def _shown(character: str) -> str:
 
 def in_message(value: str | os.PathLike[str]) -> str:
     """Return a path, or a value as text, for an error message: `visible`, cut in the middle to 200 characters."""
-    return visible(os.fspath(value), _IN_MESSAGE)
+    return visible(with_slashes(os.fspath(value)), _IN_MESSAGE)
+
+
+def with_slashes(text: str) -> str:
+    """Return *text* with both slashes of each address in it, such as ``s3://bucket``: a `Path` has lost one."""
+    return _JOINED.sub(r"\1://", text)
+
+
+_JOINED = re.compile(
+    r"(?<![\w/])(https?|hf|s3a?|gs|gcs|az|abfss?|adl|ftp|sftp|hdfs|webhdfs|oci|oss|memory):/(?=[^/\s])", re.IGNORECASE
+)
 
 
 def plain(text: str, longest: int = 2000) -> str:
     """Return *text* on one line, invisible characters escaped, cut in the middle to *longest* characters."""
-    return visible(" ".join(text.split()), longest)
+    return visible(with_slashes(" ".join(text.split())), longest)
 
 
 def pointed(words: str, at: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -101,8 +102,9 @@ def test_somebody_elses_file_stays(onnxcam: Run, tmp_path: Path, words: tuple[ob
     assert sorted(tmp_path.rglob("*")) == before
     assert onnxcam(*words, "--overwrite").code == 0
     assert file.read_bytes() != THEIRS
-    again = onnxcam(*words)  # what onnxcam wrote may be written again, but a finished validation is kept
-    assert again.code == 0 or "holds a finished validation" in again.err
+    again = onnxcam(*words)  # a file that onnxcam wrote may be written again, a folder of results is kept or added to
+    refused = re.search("holds a finished (validation|evaluation); choose another folder with -o, or --over", again.err)
+    assert (again.code, bool(refused)) == ((2, True) if words[0] in ("evaluate", "validate") else (0, False))
 
 
 @pytest.mark.parametrize("name", ["scores.bin", "maps.bin", "classes.bin"])

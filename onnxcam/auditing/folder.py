@@ -9,10 +9,9 @@ from onnxcam import files
 from onnxcam.auditing.audit import Audit
 from onnxcam.auditing.fiftyone import samples
 from onnxcam.auditing.report import html
-from onnxcam.errors import OutputError
 from onnxcam.text import to_json
 
-__all__ = ["FINDINGS", "PAGE", "SAMPLES", "save"]
+__all__ = ["FINDINGS", "PAGE", "SAMPLES", "require_free", "save"]
 
 FINDINGS, PAGE, SAMPLES = "findings.json", "report.html", "fiftyone/samples.json"
 
@@ -36,8 +35,7 @@ def save(
         OutputError: Jinja is not installed, a file cannot be written, or the folder holds an audit.
     """
     folder = Path(directory)
-    if (folder / FINDINGS).exists() and not overwrite:
-        raise OutputError(f"'{folder}' holds an audit; choose another folder with -o, or --overwrite that one")
+    require_free(folder, overwrite=overwrite)
     found, maps = samples(audit)
     contents = {f"fiftyone/{name}": data for name, data in maps.items()}
     contents[SAMPLES] = (to_json({"samples": found}) + "\n").encode()
@@ -50,3 +48,10 @@ def save(
             with files.drafted(path) as draft:
                 draft.write_bytes(data)
     return folder / PAGE
+
+
+def require_free(folder: Path, *, overwrite: bool = False) -> None:
+    """Raise OutputError if *folder* cannot be written, or holds an audit or its files of other origin."""
+    files.require_place(folder, folder=True)
+    files.refuse_finished(folder, FINDINGS, "an audit", overwrite=overwrite)
+    files.require_writable(folder / FINDINGS, overwrite=overwrite)

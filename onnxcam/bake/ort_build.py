@@ -71,7 +71,7 @@ def write_operators(source: ModelLike, path: PathLike, *, overwrite: bool = Fals
 
 def require_operators(path: PathLike, model: ModelLike, others: Iterable[PathLike], *, overwrite: bool) -> None:
     """Raise OutputError if *path* is the model, its weights, one of *others*, or a file of other origin."""
-    files.require_writable(Path(path), [*files_of(model), *others], overwrite=overwrite)
+    files.require_writable(Path(path), [*files_of(model), *others], overwrite=overwrite, option="--operators")
 
 
 def _types(model: ir.Model) -> set[str]:

@@ -82,7 +82,7 @@ def require_repository(folder: PathLike, name: str, *, overwrite: bool = False) 
             "letter or a digit; rename the file"
         )
     place = Path(folder) / name
-    files.require_place(place, folder=True)
+    files.require_place(place, folder=True, option="--triton")
     files.StagedFolder(place, CONFIG, overwrite=overwrite).require_replaceable((CONFIG, _VERSION))
     return place
 

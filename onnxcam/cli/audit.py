@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from onnxcam.cli import options
+from onnxcam.cli.summary import RunSummary, counted
 
 
 def command(
@@ -19,7 +23,7 @@ def command(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of samples and halves.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print findings.json.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the audit in the output folder.")] = False,
+    overwrite: options.ReplaceOption = False,
 ) -> None:
     """Look in a batch for classes whose maps lie on the wrong thing. Writes a report, JSON, and files for FiftyOne.
 
@@ -27,9 +31,10 @@ def command(
     wrong reasons and near duplicates are for a person to judge.
     """
     from onnxcam.auditing.audit import audit
-    from onnxcam.auditing.folder import save
+    from onnxcam.auditing.folder import PAGE, require_free, save
     from onnxcam.cli import show
 
+    require_free(output, overwrite=overwrite)
     found = audit(folders, seed=seed)
     save(found, output, images=images, overwrite=overwrite)
     if as_json:
@@ -40,3 +45,10 @@ def command(
         show.where(output)
     for note in found.notes:
         show.print_err(f"note: {note}")
+    first = found.findings[0] if found.findings else None
+    RunSummary(
+        f"{counted(len(found.findings), 'finding')} in {counted(len(found.table), 'row')}",
+        f"{output}{os.sep}",
+        first="" if first is None else f"{first.cluster}: {first.why}",
+        next=f"open {output / PAGE}" + ("" if first is None else f"; {first.check}"),
+    ).tell()

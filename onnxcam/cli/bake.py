@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from onnxcam.cli import options
+from onnxcam.cli.summary import RunSummary, counted, shell
 
 
 def command(
@@ -126,5 +127,9 @@ def command(
     rows = [("input", *pair) for pair in made.inputs.items()] + [("new output", *pair) for pair in made.outputs.items()]
     show.table(("", "name", "type and shape"), rows)
     show.notes(made.choice, [])
-    for warning in made.warnings:
-        show.print_err(f"warning: {warning}", "yellow")
+    show.warnings(made.warnings)
+    RunSummary(
+        f"{counted(len(made.outputs), 'new output')}, opset {made.opset}",
+        output,
+        next=f"run it in any ONNX Runtime; in the browser: onnxcam serve --model {shell(output)}",
+    ).tell()

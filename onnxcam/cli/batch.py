@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxcam.cli import options
+from onnxcam.cli import options, summary
+from onnxcam.paths import is_address
+
+if TYPE_CHECKING:
+    from onnxcam.batching.batch import BatchSummary
 
 SourceArgument = Annotated[
     list[str],
@@ -94,8 +99,6 @@ def command(
 
     An interrupted run resumes when you repeat the command. Shards may run anywhere; `onnxcam merge` joins them.
     """
-    from dataclasses import asdict
-
     from onnxcam.batching.batch import batch
     from onnxcam.cli import show
     from onnxcam.explainer.drawing import Drawing, check_drawing
@@ -104,7 +107,7 @@ def command(
         raise typer.BadParameter("--top and --target exclude each other; give one")
     drawing = Drawing(format=format, quality=quality)  # type: ignore[typeddict-item]
     check_drawing(drawing)
-    summary = batch(
+    found = batch(
         model,
         source,
         output,
@@ -124,7 +127,7 @@ def command(
         picture_timeout=picture_timeout,
         retry_errors=retry_errors,
         overwrite=overwrite,
-        progress=show.explaining,
+        progress=summary.telling_first(show.explaining, lambda: _first_part(output), show.print_err),
         method=method,
         layer=layer,
         provider=provider,
@@ -142,6 +145,38 @@ def command(
         text_model=text_model,
         tokenizer=tokenizer,
     )
-    show.json(asdict(summary)) if as_json else show.batch(summary, output)
-    if summary.rows and summary.rows == summary.errors:
+    finish(found, output, as_json=as_json)
+    if found.rows and found.rows == found.errors:
         raise typer.Exit(1)
+
+
+def _first_part(output: str) -> str:
+    """Return the first part that is written; empty if there is none, or *output* is an address, which is slow."""
+    parts = () if is_address(output) else sorted(Path(output).glob("part-*.parquet"))
+    return next(map(str, parts), "")
+
+
+def finish(found: BatchSummary, output: str, *, as_json: bool) -> None:
+    """Print what a batch holds, and its first error."""
+    from dataclasses import asdict
+
+    from onnxcam.cli import show
+
+    if as_json:
+        show.json(asdict(found))
+    else:
+        rows = [("pictures", f"{found.pictures:,}"), ("rows", f"{found.rows:,}"), ("errors", f"{found.errors:,}")]
+        show.table(("batch", "# count"), rows)
+        show.where(output)
+    if found.errors:
+        show.warnings([f"{found.errors} rows hold an error, the first: {found.first_error}"])
+    for warning, count in found.warnings.items():
+        some = "" if count == found.rows else f" ({count:,} of {found.rows:,} rows)"
+        show.warnings([f"{warning}{some}"])
+    summary.RunSummary(
+        f"{summary.counted(found.pictures, 'picture')}, {summary.counted(found.rows, 'row')}, "
+        f"{summary.counted(found.errors, 'error')}",
+        output,
+        first=found.first_error,
+        next=f"what the network should not look at: onnxcam audit {summary.shell(output)}",
+    ).tell()

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from onnxcam.cli import options, verdict
+from onnxcam.cli.summary import FirstResult
 
 
 def command(
@@ -37,7 +38,7 @@ def command(
     layers: Annotated[
         bool, typer.Option("--layers", help="Also report the first layer where the two models disagree.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the contents of the folder.")] = False,
+    overwrite: options.ReplaceOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print validation.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Report folder.")] = Path("onnxcam-validation"),
 ) -> None:
@@ -62,5 +63,6 @@ def command(
         images=images or (),
         layers=layers,
         progress=show.comparing,
+        told=FirstResult(show.print_err),
     )
     verdict.finish(found, output, overwrite=overwrite, as_json=as_json)

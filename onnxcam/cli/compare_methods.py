@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from onnxcam.cli import options, sheets
+from onnxcam.cli.summary import RunSummary, done_of, shell
 
 
 def command(
@@ -44,6 +45,7 @@ def command(
     """Compare methods: the time of each, how much their maps agree, what each assumes; and a sheet of the maps."""
     from onnxcam.cli import show
     from onnxcam.explainer.explainer import Explainer
+    from onnxcam.explainer.many import named
     from onnxcam.media import image
     from onnxcam.methods import find_method
     from onnxcam.metrics.agreement import COMPARED, compare_methods
@@ -66,7 +68,7 @@ def command(
     if as_json:
         show.json(found.as_dict())
     else:
-        rows = [
+        lines = [
             (
                 row.method,
                 "" if row.seconds is None else f"{1000 * row.seconds:.0f}",
@@ -76,8 +78,19 @@ def command(
             )
             for row in found.rows
         ]
-        show.table(("method", "# ms an image", "# agreement", "nearest", "assumes"), rows)
+        show.table(("method", "# ms an image", "# agreement", "nearest", "assumes"), lines)
     show.warnings(
         [f"{row.method} does not apply: {row.refused}" for row in found.rows if row.refused]
-        + [f"left out: {name}: {why}" for name, why in found.grid.failed]
+        + [f"left out: {named({'image': name, 'error': why})}" for name, why in found.grid.failed]
     )
+    rows = [row for row in found.rows if row.agreement is not None]
+    odd = min(rows, key=lambda row: row.agreement or 0.0, default=None) if len(rows) > 2 else None
+    done = len(dict.fromkeys(names)) - len({name for name, _ in found.grid.failed})
+    RunSummary(
+        done_of(done, len(dict.fromkeys(names)), "image", [row.method for row in found.rows if not row.refused]),
+        "" if sheet is None else sheet,
+        {part.name: part.value for part in explainer.reading if part.guessed},
+        "" if odd is None else f"{odd.method}: it agrees least with the others",
+        f"which one to trust: onnxcam evaluate {shell(model)} IMAGES"
+        + "".join(f" -m {row.method}" for row in rows[:2]),
+    ).tell()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from onnxcam.cli import options
+from onnxcam.cli.summary import RunSummary, counted
 
 
 def command(
@@ -37,5 +39,11 @@ def command(
             )
     show.table(("image", "class", "# probability", "peak", "overlay"), rows)
     show.where(output)
+    hits = sum(row[3] == "on the object" for row in rows)
+    RunSummary(
+        f"{counted(len(rows), 'map')}, {hits} on the object, by {method}",
+        f"{output}{os.sep}",
+        next="onnxcam explain MODEL IMAGE",
+    ).tell()
     if not all(row[3] == "on the object" for row in rows):
         raise typer.Exit(1)

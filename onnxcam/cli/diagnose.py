@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onnxcam.cli import options
+from onnxcam.cli.summary import FirstResult, RunSummary, counted, shell
 
 if TYPE_CHECKING:
     from onnxcam.diagnosis.diagnosis import Diagnosis, Effect, TensorDiagnosis
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 SHOWN = 10  # tensors in the table at a terminal
 WIDE = 130  # columns of a terminal that has room for all columns of the table
 _COLUMNS = ("#", "tensor", "kind", "# damage", "# map", "# outputs", "# score", "# up to here", "# SQNR", "# by SQNR")
+_EFFECTS = tuple(f"{name} {of}" for name in ("map", "outputs", "score") for of in ("mean", "spread"))
+_PIPED = ("rank", "tensor", "kind", "damage", *_EFFECTS, "up to here", "SQNR", "by SQNR", "cause", "why", "cure")
+"""The columns of `_line`."""
 _NARROW = (0, 1, 3, 4, 8, 9, 10)  # the columns that matter most
 
 
@@ -50,7 +55,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the report, and the annotated file.")] = False,
+    overwrite: options.ReplaceOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print diagnosis.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Report folder.")] = Path("onnxcam-diagnosis"),
 ) -> None:
@@ -66,8 +71,9 @@ def command(
 
     real = options.float_model(reference)
     if annotate is not None:
-        require_writable(annotate, [*files_of(candidate), *files_of(real), *image.files(images)], overwrite=overwrite)
-        require_place(annotate)
+        read: list[str | Path] = [*files_of(candidate), *files_of(real), *image.files(images)]
+        require_writable(annotate, read, overwrite=overwrite, option="--annotate")
+        require_place(annotate, option="--annotate")
     require_place(output, folder=True)
     found = diagnose(
         real,
@@ -78,6 +84,7 @@ def command(
         most=most,
         overwrite=overwrite,
         progress=show.diagnosing,
+        told=FirstResult(show.print_err),
         method=method,
         layer=layer,
         preprocess=preprocess,
@@ -96,6 +103,14 @@ def command(
     show.warnings(found.warnings)
     for note in _notes(found):
         show.print_err(note)
+    count = len(dict.fromkeys(found.images))
+    RunSummary(
+        f"{counted(len(found.tensors), 'quantised tensor')} on {counted(count, 'image')}",
+        f"{output}{os.sep}",
+        found.guessed,
+        found.tensors[0].words,
+        f"onnxcam repair {shell(reference)} {shell(candidate)} {shell(images[0])} -o repaired.onnx",
+    ).tell()
     show.print_err(found.sentence, "bold")
 
 
@@ -117,7 +132,7 @@ def print_table(found: Diagnosis) -> None:
     from onnxcam.cli import show
 
     if not show.out.is_terminal:
-        show.table((), [_line(rank, one, found) for rank, one in enumerate(found.tensors, 1)])
+        show.table(_PIPED, [_line(rank, one, found) for rank, one in enumerate(found.tensors, 1)])
         return
     columns = (*_COLUMNS, "cause")
     kept = range(len(columns)) if show.out.width >= WIDE else _NARROW

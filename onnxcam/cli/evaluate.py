@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onnxcam.cli import options
+from onnxcam.cli import options, summary
 
 if TYPE_CHECKING:
     from onnxcam.metrics import Evaluation, Summary
@@ -72,7 +73,7 @@ def command(
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at an unreadable image instead of skipping it.")
     ] = False,
-    overwrite: options.OverwriteOption = False,
+    overwrite: options.ReplaceOption = False,
 ) -> None:
     """Measure the quality of explanations. Metrics cover localisation, faithfulness, robustness and sanity checks.
 
@@ -105,6 +106,7 @@ def command(
         "text_model": text_model,
         "tokenizer": tokenizer,
         "progress": show.measuring,
+        "told": summary.FirstResult(show.print_err),
     }
     if shard is not None:
         found = evaluate_shard(model, image.files(images), output, shard, overwrite=overwrite, **given)
@@ -125,9 +127,37 @@ def finish(found: Evaluation, output: Path, *, as_json: bool) -> None:
     else:
         _print(found)
         show.where(output)
-    left = [f"left out: {why}" for _, why in found.unreadable]
-    for warning in dict.fromkeys([*left, *found.warnings]):
-        show.print_err(f"warning: {warning}", "yellow")
+    show.warnings([*(f"left out: {why}" for _, why in found.unreadable), *found.warnings])
+    _summary(found, output).tell()
+
+
+def _summary(found: Evaluation, output: Path) -> summary.RunSummary:
+    images = len({row.image for row in found.rows})
+    model = summary.shell(found.model or "MODEL")
+    after = f"see the maps: onnxcam explain {model} IMAGE -m {found.methods[0]}"
+    if len(found.methods) == 1:
+        after = "compare: more methods with -m, or --baselines: a random map and a centre prior"
+    elif found.truth is None:
+        after = "--truth measures whether the maps lie on the object (docs/truth-formats.md)"
+    return summary.RunSummary(
+        summary.done_of(images, images + len(found.unreadable), "image", found.methods),
+        f"{output}{os.sep}",
+        found.guessed,
+        _worst(found) if images > 1 else "",
+        after,
+    )
+
+
+def _worst(found: Evaluation) -> str:
+    """Return the image with the worst value of the first metric; empty if only maps of all images are checked."""
+    from onnxcam.metrics import CHECKS
+
+    metric = next((one for one in found.better if one not in CHECKS), None)
+    if metric is None:
+        return ""
+    sign = 1 if found.better[metric] == "higher" else -1
+    row = min(found.rows, key=lambda one: sign * one.values[metric])
+    return f"{row.image} ({row.label or row.target}): {metric} {row.values[metric]:.3f} by {row.method}, the worst"
 
 
 def _print(found: Evaluation) -> None:
@@ -136,10 +166,11 @@ def _print(found: Evaluation) -> None:
 
     rows = found.summary()
     if not show.out.is_terminal:
-        numbers = ("mean", "low", "high")
-        for row in rows:
-            values = (getattr(row, name) for name in numbers)
-            print(row.metric, row.method, *("" if v is None else f"{v:.4f}" for v in values), sep="\t")
+        lines = [
+            (row.metric, row.method, *("" if v is None else f"{v:.4f}" for v in (row.mean, row.low, row.high)))
+            for row in rows
+        ]
+        show.table(("metric", "method", "mean", "low", "high"), lines)
     else:
         across = max(1, (show.out.width - 20) // _CELL)
         for start in range(0, len(found.methods), across):

@@ -13,6 +13,7 @@ from onnxcam.cli import options, parts, sheets
 from onnxcam.progress import Progress, quiet
 
 if TYPE_CHECKING:
+    from onnxcam.explainer.explainer import Explainer
     from onnxcam.explainer.manifest import Folder
 
 
@@ -213,6 +214,7 @@ def command(
         overlap=overlap,
         frames=frames,
     )
+    _require_other_layers(explainer, every_layer)
     others = [explainer.replace(method=one, layer=at) for one, at in list(product(methods, every_layer))[1:]]
     wanted: Sequence[str | None] = [f"top={top}"] if top else options.once(target) or [None]
     for one in wanted:
@@ -228,7 +230,7 @@ def command(
     progress: Progress = show.explaining if find_method(explainer.method).in_graph and several else quiet
     with Folder(output, overwrite=overwrite, identity=several) as folder:
         if len(names) > 1:
-            progress = summary.telling_first(progress, lambda: folder.explained, show.print_err)
+            progress = summary.telling_first(progress, lambda: summary.first_entry(folder.explained), show.print_err)
         explain_images(
             explainer, names, wanted, folder, others=others, strict=strict, jobs=jobs, progress=progress, **drawing
         )
@@ -239,8 +241,17 @@ def command(
         show.explanations(folder.explained, output)
     show.warnings(_left_out(folder, names))
     show.notes(explainer.choice, folder.explained)
-    for line in summary.lines(folder.explained, len(set(names)), output, str(model)):
-        show.print_err(line, "dim")
+    summary.of_entries(folder.explained, len(set(names)), output, str(model)).tell()
+
+
+def _require_other_layers(explainer: Explainer, layers: Sequence[str]) -> None:
+    """Raise a usage error where two of *layers* are names of one layer."""
+    found: dict[str, str] = {}
+    for name in layers if len(layers) > 1 else ():
+        if name != "auto" and "," not in name:
+            tensor = explainer.network.tensor_of(name)
+            if (first := found.setdefault(tensor, name)) != name:
+                raise typer.BadParameter(f"--layer {first} and --layer {name} are the same layer, {tensor}; give one")
 
 
 def _left_out(folder: Folder, names: Sequence[str]) -> list[str]:

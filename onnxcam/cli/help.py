@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
 from onnxcam.cli import old_options
@@ -86,12 +89,33 @@ EXAMPLES = {
 """Two examples of each command."""
 
 
+def _values(words: Sequence[str], names: Sequence[str]) -> Iterator[str]:
+    """Yield the values that *words* of a command line give the option with *names*."""
+    end = words.index("--") if "--" in words else len(words)
+    for word, after in zip_longest(words[:end], words[1:end]):
+        name, equals, value = word.partition("=")
+        if word in names and after is not None:
+            yield after
+        elif equals and name in names and name.startswith("--"):
+            yield value
+
+
 class Command(TyperCommand):
-    """A command whose help groups its options by purpose and ends with examples; it takes old names of options."""
+    """A command whose help groups its options by purpose and ends with examples; it takes old names of options.
+
+    An option that takes one value is an error with two: the last one would silently win.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse *args*, in which options may have old names."""
-        return super().parse_args(ctx, old_options.renamed(args, {name for each in self.params for name in each.opts}))
+        """Parse *args*, also with old names; raise a usage error for an option with two values that takes one."""
+        args = old_options.renamed(args, {name for each in self.params for name in each.opts})
+        for param in self.get_params(ctx):
+            if param.param_type_name == "option" and not (param.multiple or getattr(param, "is_flag", False)):
+                values = list(dict.fromkeys(_values(args, param.opts)))
+                if len(values) > 1:
+                    name = max(param.opts, key=len)
+                    raise typer.BadParameter(f"{name} takes one value, and is given {' and '.join(values)}; give one")
+        return list(super().parse_args(ctx, args))
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options, by purpose."""

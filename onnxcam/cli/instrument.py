@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from onnxcam.cli import options
+from onnxcam.cli.summary import RunSummary, counted
 
 
 def command(
@@ -40,9 +41,6 @@ def command(
     layers = layer or ["auto"]
     added = instrument(model, output, layers, gradients=gradients, input_gradient=input_gradient, overwrite=overwrite)
     show.table(("new output", "meaning"), added)
-    if not (gradients or input_gradient):
-        return
-    show.out.print(
-        f"{output}: run it with one more input, 'onnxcam.class' (int64 [N]; -1: the model's own top class)",
-        markup=False,
-    )
+    seeded = gradients or input_gradient
+    run = "run it with one more input, 'onnxcam.class' (int64 [N]; -1: the model's own top class)"
+    RunSummary(counted(len(added), "new output"), output, next=run if seeded else "").tell()

@@ -18,7 +18,7 @@ def command(
         "onnxcam-merged"
     ),
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-    overwrite: options.OverwriteOption = False,
+    overwrite: options.ReplaceOption = False,
 ) -> None:
     """Join the shards of a run of batch, validate or evaluate: the result is that of one run over all pictures.
 
@@ -55,10 +55,7 @@ def _evaluation(folders: list[str], output: Path, *, as_json: bool, overwrite: b
 
 
 def _batch(folders: list[str], output: str, *, as_json: bool, overwrite: bool) -> None:
-    from dataclasses import asdict
-
     from onnxcam.batching.merge import merge
-    from onnxcam.cli import show
+    from onnxcam.cli import batch
 
-    summary = merge(folders, output, overwrite=overwrite)
-    show.json(asdict(summary)) if as_json else show.batch(summary, output)
+    batch.finish(merge(folders, output, overwrite=overwrite), output, as_json=as_json)

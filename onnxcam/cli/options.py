@@ -46,6 +46,12 @@ ProviderOption = Annotated[
 ]
 
 
+ReplaceOption = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace the result of an earlier run in the output folder, and files of other origin."
+    ),
+]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Also replace files that onnxcam did not write.")]
 ImagesArgument = Annotated[
     list[str],
@@ -213,12 +219,15 @@ def once(targets: Sequence[str] | None) -> list[str]:
 
 
 def pairs(words: Sequence[str] | None, option: str = "--set", example: str = "samples=50") -> dict[str, str]:
-    """Return ``name=value`` *words* as a dict; raise a usage error for any other word."""
-    words = words or []
-    for word in words:
+    """Return ``name=value`` *words* as a dict; raise a usage error for any other word, and for two values of a name."""
+    found: dict[str, str] = {}
+    for word in words or []:
         if "=" not in word.strip("="):
             raise typer.BadParameter(f"{option} takes name=value, such as {option} {example}, not {word!r}")
-    return dict(word.split("=", 1) for word in words)
+        name, value = word.split("=", 1)
+        if found.setdefault(name, value) != value:
+            raise typer.BadParameter(f"{option} gives {name!r} two values, {found[name]!r} and {value!r}; give one")
+    return found
 
 
 def lengths(words: str | None) -> tuple[int, ...] | None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from onnxcam.cli import options
+from onnxcam.cli.summary import RunSummary, done_of
 
 
 def command(
@@ -70,6 +71,13 @@ def command(
         tokenizer=tokenizer,
         overwrite=overwrite,
     )
-    show.table(("", ""), [("pictures", str(made.pictures)), ("layer", made.layer or ""), ("zip", str(made.path))])
+    rows = [("pictures", str(made.pictures)), ("layer", made.layer or ""), ("zip", str(made.path))]
+    show.table(("pack", "value"), rows)
     show.warnings([f"left out: {why}" for _, why in made.unreadable])
     show.warnings(made.warnings)
+    RunSummary(
+        done_of(made.pictures, made.pictures + len(made.unreadable), "image"),
+        output,
+        next="on the device unzip, and python run.py -o run; here onnxcam record MODEL IMAGES -o host, and onnxcam "
+        "compare host run",
+    ).tell()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from onnxcam.cli import options
+from onnxcam.cli.summary import FirstResult, RunSummary, done_of, guess_of, shell
 
 
 def command(
@@ -71,10 +73,18 @@ def command(
         tokenizer=tokenizer,
         layers=layers,
         progress=show.recording,
+        told=FirstResult(show.print_err),
     )
     info = made.info
     rows = [("pictures", str(made.pictures)), ("method", info.method), ("layer", info.layer or "")]
-    show.table(("", ""), [*rows, ("preprocess", info.preprocess), ("provider", info.provider)])
+    show.table(("recording", "value"), [*rows, ("preprocess", info.preprocess), ("provider", info.provider)])
     show.where(output)
     show.warnings([*filter(None, [made.damaged]), *(f"left out: {why}" for _, why in made.unreadable)])
     show.warnings([*told, *made.warnings])
+    total = made.pictures + len(made.unreadable)
+    RunSummary(
+        done_of(made.pictures, total, "image", [info.method]),
+        f"{output}{os.sep}",
+        guess_of(info.preprocess, info.preprocess_source),
+        next=f"onnxcam compare {shell(explain_from or 'REFERENCE')} {shell(output)}",
+    ).tell()

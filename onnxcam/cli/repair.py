@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onnxcam.cli import options
+from onnxcam.cli.summary import shell
 
 if TYPE_CHECKING:
     from onnxcam.diagnosis.repair_result import Repair
@@ -87,8 +88,9 @@ def command(
     files.require_writable(output, inputs, overwrite=overwrite)
     files.require_place(output)
     if report is not None:
-        files.require_place(report, folder=True)
-        files.require_writable(report / INDEX, inputs, overwrite=overwrite)
+        files.require_place(report, folder=True, option="--report")
+        files.refuse_finished(report, INDEX, "a finished repair", overwrite=overwrite, option="--report")
+        files.require_writable(report / INDEX, inputs, overwrite=overwrite, option="--report")
     with show.waiting("searching for a repair"):
         found = repair(
             real,
@@ -111,6 +113,10 @@ def command(
         save_report(found, report, lists, overwrite=overwrite)
         show.warnings(found.keep.warnings)
     _print(found, output, as_json)
+    if found.passed and not found.already:
+        show.next_step(f"onnxcam validate {shell(reference)} {shell(output)} {shell(images[0])}")
+    elif not found.passed:
+        show.next_step(f"onnxcam diagnose {shell(reference)} {shell(candidate)} {shell(images[0])}")
     if not found.passed:
         raise typer.Exit(1)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnxcam import files
+from onnxcam.cli.summary import RunSummary, done_of
 
 if TYPE_CHECKING:
     from onnxcam.explainer.explainer import Explainer
@@ -91,8 +92,8 @@ class SheetRun:
         require_kind(self.path)
         require_matplotlib()
         require_scale(self.look["scale"])
-        files.require_writable(self.path, inputs, overwrite=self.overwrite)
-        files.require_place(self.path)
+        files.require_writable(self.path, inputs, overwrite=self.overwrite, option="--sheet")
+        files.require_place(self.path, option="--sheet")
 
     def save(self, grid: ExplanationGrid) -> None:
         """Write the sheet of *grid*."""
@@ -110,6 +111,7 @@ class SheetRun:
         """Explain the images, write the sheet, and print what is on it."""
         from onnxcam.cli import show
         from onnxcam.explainer.grid import explain_grid
+        from onnxcam.explainer.many import named
 
         grid = explain_grid(explainers, names, targets, strict=strict, progress=show.explaining)
         self.save(grid)
@@ -117,7 +119,11 @@ class SheetRun:
             show.json(grid.entries)
         else:
             show.print_out(str(self.path))
-        show.warnings([f"left out: {name}: {why}" for name, why in grid.failed])
+        show.warnings([f"left out: {named({'image': name, 'error': why})}" for name, why in grid.failed])
         entries = grid.entries
         for explainer in explainers:
             show.notes(explainer.choice, [{"note": "", **one} for one in entries if one["method"] == explainer.method])
+        total, methods = len(dict.fromkeys(names)), dict.fromkeys(one["method"] for one in entries)
+        guessed = {part.name: part.value for part in explainers[0].reading if part.guessed}
+        done = done_of(len({one["image"] for one in entries}), total, "image", methods)
+        RunSummary(done, self.path, guessed, next="the files of each map: the same command without --sheet").tell()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -11,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
-from rich.table import Table
 
+from onnxcam.cli.tables import print_table
+from onnxcam.paths import is_address
 from onnxcam.structure.layer import Choice
 from onnxcam.text import plain, to_json
 
 if TYPE_CHECKING:
-    from onnxcam.batching.batch import BatchSummary
     from onnxcam.converters import Conversion
     from onnxcam.shard_results import ShardSummary
 
@@ -28,25 +29,15 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print *rows* as a table, or tab-separated when piped. A column named ``"# …"`` is right-aligned."""
-    if not out.is_terminal:
-        header = [column.removeprefix("# ") for column in columns]
-        for row in ([header] if any(header) else []) + list(rows):
-            print("\t".join(map(plain, row)))
+    cells = [[plain(cell) for cell in row] for row in rows]
+    if out.is_terminal:
+        print_table(columns, cells, out)
         return
-    grid = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        grid.add_column(
-            column.removeprefix("# "), justify="right" if column.startswith("# ") else "left", overflow="fold"
-        )
-    for row in rows:
-        grid.add_row(*(_plain(cell) for cell in row))
-    out.print(grid)
-
-
-def _plain(cell: str) -> str:
-    return plain(cell).replace("[", r"\[")
+    header = [column.removeprefix("# ") for column in columns]
+    for row in ([header] if any(header) else []) + cells:
+        print("\t".join(row))
 
 
 def json(value: Any) -> None:
@@ -126,29 +117,18 @@ def shard(summary: ShardSummary, folder: Path, *, as_json: bool) -> None:
         json(summary.as_dict())
     else:
         done = summary.pictures - len(summary.unreadable)
-        table((), [("shard", summary.shard), ("images", f"{done}"), ("left out", f"{len(summary.unreadable)}")])
+        rows = [("images", f"{done}"), ("left out", f"{len(summary.unreadable)}")]
+        table((f"shard {summary.shard}", "# count"), rows)
         where(folder)
     warnings([f"left out: {why}" for _, why in summary.unreadable])
     print_err(f"shard {summary.shard} is complete; `onnxcam merge` joins all shards")
 
 
-def batch(summary: BatchSummary, folder: str) -> None:
-    """Print what a batch holds, and its first error."""
-    rows = [("pictures", f"{summary.pictures:,}"), ("rows", f"{summary.rows:,}"), ("errors", f"{summary.errors:,}")]
-    table(("batch", "# count"), rows)
-    if summary.errors:
-        print_err(f"warning: {summary.errors} rows hold an error, the first: {summary.first_error}", "yellow")
-    for warning, count in summary.warnings.items():
-        some = "" if count == summary.rows else f" ({count:,} of {summary.rows:,} rows)"
-        print_err(f"warning: {warning}{some}", "yellow")
-    where(Path(folder))
-
-
-def where(folder: Path) -> None:
-    """At a terminal, print the folder of the files."""
+def where(folder: str | os.PathLike[str]) -> None:
+    """At a terminal, print the folder of the files, or their address."""
     if out.is_terminal:
         out.print()
-        print_out(f"in {folder}{os.sep}")
+        print_out(f"in {os.fspath(folder).rstrip('/')}{'/' if is_address(folder) else os.sep}")
 
 
 def next_step(command: str) -> None:
@@ -252,4 +232,4 @@ def conversion(made: Conversion) -> None:
         print_err(f"warning: {warning}", "yellow")
     if out.is_terminal:
         out.print(f"\n{made.path}: written by {made.exporter}", markup=False, soft_wrap=True)
-        out.print(f"onnxcam explain {made.path} img.jpg", style="bold", markup=False, soft_wrap=True)
+    next_step(f"onnxcam explain {shlex.quote(str(made.path))} img.jpg")

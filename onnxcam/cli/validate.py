@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from onnxcam.cli import options, parts, verdict
+from onnxcam.cli.summary import FirstResult, shell
 
 
 def _own(*names: str, help: str) -> typer.models.OptionInfo:
@@ -102,7 +103,7 @@ def command(
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at an unreadable image instead of skipping it.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the contents of the folder.")] = False,
+    overwrite: options.ReplaceOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print validation.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Report folder.")] = Path("onnxcam-validation"),
 ) -> None:
@@ -167,6 +168,7 @@ def command(
         "frames": frames,
         "layers": layers,
         "progress": show.comparing,
+        "told": FirstResult(show.print_err),
     }
     if shard is not None:
         show.shard(validate_shard(first, second, images, output, shard, **given), output, as_json=as_json)
@@ -176,4 +178,7 @@ def command(
         from onnxcam.diagnosis.why import add_diagnosis
 
         add_diagnosis(found, reference, second, output, target=target, progress=show.diagnosing)
-    verdict.finish(found, output, overwrite=overwrite, as_json=as_json)
+    again = "" if layers else "the first layer that differs: --layers"
+    if "int" in found.candidate.kind and not why:
+        again = f"why: onnxcam diagnose {shell(reference)} {shell(candidate)} {' '.join(map(shell, images[:1]))}"
+    verdict.finish(found, output, overwrite=overwrite, as_json=as_json, again=again)

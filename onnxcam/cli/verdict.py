@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from onnxcam.cli import summary
+
 if TYPE_CHECKING:
     from onnxcam.compare.validation import Statistics, Validation, Verdict
 
 SHOWN = 3  # maximum unreadable images listed
+_PIPED = ("metric", "mean", "low", "high", "worst", "worst image", "images", "required", "holds")
+"""The columns of `_line`."""
+_STYLES = {"passed": "green", "failed": "red", "undecided": "yellow"}
 _EXIT_CODES = {"passed": 0, "failed": 1, "undecided": 3}  # 2: an error
 
 
-def finish(found: Validation, output: Path, *, overwrite: bool, as_json: bool) -> None:
-    """Write the reports, print the results, and exit with code 1 if a requirement fails, 3 if there is a doubt."""
+def finish(found: Validation, output: Path, *, overwrite: bool, as_json: bool, again: str = "") -> None:
+    """Write the reports, print the results, and exit with code 1 if a requirement fails, 3 if there is a doubt.
+
+    *again* is what to try next where a requirement fails, such as a command.
+    """
     from onnxcam.cli import show
 
     found.save(output, overwrite)
@@ -30,6 +39,8 @@ def finish(found: Validation, output: Path, *, overwrite: bool, as_json: bool) -
             _print_layers(found)
         show.where(output)
     _note(found)
+    _summary(found, output, again).tell()
+    show.print_err(_verdict(found), _STYLES[found.verdict])
     if not found.passed:
         raise typer.Exit(_EXIT_CODES[found.verdict])
 
@@ -42,7 +53,7 @@ def _print(found: Validation) -> None:
     for verdict in found.verdicts:
         asked.setdefault(verdict.metric, []).append(verdict)
     if not show.out.is_terminal:
-        show.table((), [_line(row, asked.get(name, [])) for name, row in found.summaries.items()])
+        show.table(_PIPED, [_line(row, asked.get(name, [])) for name, row in found.summaries.items()])
         return
     rows = [_row(row, asked.get(name, [])) for name, row in found.summaries.items()]
     show.table(("metric", "# mean", "95 % interval", "# worst", "in", "required"), rows)
@@ -56,7 +67,7 @@ def _print_accuracy(found: Validation) -> None:
         show.out.print()
     first, second = found.accuracy
     rows = [(metric, f"{value:.4f}", f"{second[metric]:.4f}") for metric, value in first.items()]
-    show.table(("by the truth", "# reference", "# candidate") if show.out.is_terminal else (), rows)
+    show.table(("by the truth", "# reference", "# candidate"), rows)
 
 
 def _print_layers(found: Validation) -> None:
@@ -97,7 +108,7 @@ def _row(row: Statistics, asked: Sequence[Verdict]) -> tuple[str, ...]:
 
 
 def _note(found: Validation) -> None:
-    """Print warnings, and the verdict in one line."""
+    """Print warnings, and what was found about causes, layers and slices."""
     from onnxcam.cli import show
     from onnxcam.compare import layer_agreement, slices
 
@@ -111,8 +122,34 @@ def _note(found: Validation) -> None:
         show.print_err(f"layers: {layer_agreement.sentence(found.levels)}")
     if worst := slices.sentence(found.slices, found.truth):
         show.print_err(f"slices: {worst}")
-    style = {"passed": "green", "failed": "red", "undecided": "yellow"}[found.verdict]
-    show.print_err(_verdict(found), style)
+
+
+def _summary(found: Validation, output: Path, again: str) -> summary.RunSummary:
+    from onnxcam.compare.report.folder import PAGE
+
+    count = len(found.journal)
+    sides = {"reference": found.reference, "candidate": found.candidate}
+    guesses = {side: summary.guess_of(info.preprocess, info.preprocess_source) for side, info in sides.items()}
+    end = dict.fromkeys(sides, "")
+    if guesses["reference"] != guesses["candidate"]:
+        end = {side: f" of the {side}" for side in sides}
+    named = {f"{name}{end[side]}": how for side, one in guesses.items() for name, how in one.items()}
+    report = f"open {output / PAGE}"
+    return summary.RunSummary(
+        summary.done_of(count, count + len(found.unreadable), "image", [found.candidate.method]),
+        f"{output}{os.sep}",
+        named,
+        _worst(found) if count > 1 else "",
+        f"{report}; {again}" if again and not found.passed else report,
+    )
+
+
+def _worst(found: Validation) -> str:
+    """Return the worst image by the first requirement that fails, else the first one; empty if all are alike."""
+    asked = sorted(found.verdicts, key=lambda one: one.holds)
+    rows = [*(found.summaries[one.metric] for one in asked if one.metric in found.summaries), *found.summaries.values()]
+    row = next((one for one in rows if one.worst != one.median), None)
+    return "" if row is None else f"{row.worst_picture}: {row.metric} {row.worst:.3f}, the worst"
 
 
 def _verdict(found: Validation) -> str:

@@ -8,6 +8,7 @@ from typing import Protocol
 from onnxcam.compare.agreement import AGREEMENT_METRICS, MAP_METRICS, TRUTH_METRICS, loss_id
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.outcome import FEW, Prediction
+from onnxcam.compare.pairing import OTHER_THINGS
 from onnxcam.compare.thresholds import Requirement
 from onnxcam.compare.validation import Statistics
 from onnxcam.errors import MetricError
@@ -107,9 +108,16 @@ def result_warnings(
         if right < 0.5:
             warnings.append(f"the reference itself is right on {right:.0%} of the images only; check --preprocess")
     warnings += prediction.conclude(pairs, names)
-    blank = sum("mapped" not in pair.values for pair in pairs)
+    blank = sum(_is_blank(pair) for pair in pairs)
     if blank:
         warnings.append(
             f"the reference itself has no map of {blank} of {count} images; they are left out of the metrics of maps"
         )
     return warnings
+
+
+def _is_blank(pair: ImageComparison) -> bool:
+    """Whether the reference has no map of the image; a map of another thing than the candidate's is one too."""
+    if "mapped" in pair.values or OTHER_THINGS in pair.notes:
+        return False
+    return all(one.maps[0] is None for one in pair.objects)

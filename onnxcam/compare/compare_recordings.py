@@ -12,11 +12,11 @@ from typing import TypeAlias
 from onnxcam.compare import checks
 from onnxcam.compare.agreement import MAP_METRICS
 from onnxcam.compare.image_comparison import compare_outcomes
-from onnxcam.compare.journal import open_journal
+from onnxcam.compare.journal import discarding, open_journal
 from onnxcam.compare.layer_recordings import compare_recorded_layers
 from onnxcam.compare.object_masks import ImageObjects
 from onnxcam.compare.outcome import Outcome
-from onnxcam.compare.pairing import paired
+from onnxcam.compare.pairing import OTHER_THINGS, paired
 from onnxcam.compare.recording_files import NO_MAPS
 from onnxcam.compare.recordings import Recording
 from onnxcam.compare.report.folder import refuse_finished
@@ -27,7 +27,7 @@ from onnxcam.errors import RecordingError
 from onnxcam.metrics.evaluation_run import require_scipy
 from onnxcam.metrics.truth import Truth
 from onnxcam.paths import PathLike
-from onnxcam.progress import Progress, quiet
+from onnxcam.progress import Progress, Told, quiet, untold, values_in_words
 
 __all__ = ["Rows", "compare_recordings"]
 
@@ -51,6 +51,7 @@ def compare_recordings(
     images: Sequence[PathLike] = (),
     layers: bool = False,
     progress: Progress = quiet,
+    told: Told = untold,
 ) -> Validation:
     """Compare two recordings of the same images.
 
@@ -67,6 +68,7 @@ def compare_recordings(
             recording.
         layers: Also compare layer by layer; both recordings need their layers (``record(…, layers=True)``).
         progress: Progress callback, see `onnxcam.progress`.
+        told: Takes each comparison in words, as soon as it is there.
 
     Raises:
         RecordingError: a recording is incomplete or damaged, or the two do not match.
@@ -101,14 +103,21 @@ def compare_recordings(
                 one, two = _paired(first[row], second[other], in_order)
                 objects = ImageObjects.of(known, one.picture, one.size)
                 masks = objects.of_outcome(one, first.classes, first.class_names)
-                journal.add(number, compare_outcomes(one, two, *masks, names=labels))
-    finally:
-        journal.release()
+                compared = compare_outcomes(one, two, *masks, names=labels)
+                if first.objects(row) and not one.maps:
+                    compared = replace(compared, notes=(*compared.notes, OTHER_THINGS))
+                journal.add(number, compared)
+                told(f"{compared.picture}: {values_in_words(compared.values)}")
+    except BaseException:
+        journal.leave()
+        raise
+    journal.release()
     warnings += left + _other_objects(first, second, rows)
     unreadable = list(dict.fromkeys([*first.unreadable, *second.unreadable]))
-    found = conclude(
-        first.info, second.info, journal, requirements, unreadable, warnings, labels, first.prediction, known
-    )
+    with discarding(journal):
+        found = conclude(
+            first.info, second.info, journal, requirements, unreadable, warnings, labels, first.prediction, known
+        )
     found.levels = levels
     found.doubt = "" if found.meets else _doubt(first, second)
     found.folders, found.damaged = [os.fspath(one) for one in images], journal.damaged
@@ -137,6 +146,9 @@ def _refuse_other_ways(first: Recording, second: Recording, force: bool) -> list
         differing.append(
             f"the methods differ, {first.info.method} in '{first.name}', {second.info.method} in '{second.name}'"
         )
+    targets = [one.target for one in (first, second)]
+    if None not in targets and targets[0] != targets[1]:
+        found.append(f"the targets differ: {targets[0]} in '{first.name}', {targets[1]} in '{second.name}'")
     ways = [_geometry(one.info.preprocess) for one in (first, second)]
     if all(ways) and ways[0] != ways[1]:
         cuts = f"{ways[0]} in '{first.name}', {ways[1]} in '{second.name}'"
@@ -197,9 +209,18 @@ def _matched(first: Recording, second: Recording, common: bool) -> tuple[Rows, l
                 f"{first.pictures[row]['name']} is {_size_words(sizes[0])} in '{first.name}' and "
                 f"{_size_words(sizes[1])} in '{second.name}'; one of the two sizes is wrong"
             )
-    return rows, [
-        f"the images differ: {', '.join(only_in_one)}; compared are the {len(both)} of both"
-    ] if only_in_one else []
+    differing = f"the images differ: {', '.join(only_in_one)}; compared are the {len(both)} of both"
+    return rows, [differing] * bool(only_in_one) + _twice(first, second, places)
+
+
+def _twice(first: Recording, second: Recording, places: Sequence[Collection[str]]) -> list[str]:
+    """Return a warning for each recording that holds the same image several times, by its hash."""
+    counts = [(seen, len(seen) - len(own)) for seen, own in zip((first, second), places, strict=True)]
+    return [
+        f"{count} of the {len(seen)} images in '{seen.name}' are duplicates of others in it; each counts once"
+        for seen, count in counts
+        if count
+    ]
 
 
 def _size_words(size: Sequence[int]) -> str:

@@ -66,6 +66,8 @@ class RecordingWriter:
         self._files: dict[str, Any] = {}
         self._pending: list[bytes] = []
         self._synced = time.monotonic()
+        part = self.folder / PART
+        self._made = [one for one in (part, *part.parents) if not os.path.lexists(str(one))]
         with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True)
             self._refuse_whole()
@@ -265,12 +267,19 @@ class RecordingWriter:
         }
 
     def leave(self) -> None:
-        """Stop and sync; a writer with the same header resumes from here."""
+        """Stop and sync; a writer with the same header resumes from here. Without an image nothing is left behind."""
         try:
             if not self._part.closed:
                 self.sync()
         finally:
             self._shut()
+        if not self.pictures and self.folder / PART in self._made:
+            for name in [PART, *(f"{kind}.bin" for kind in self._kinds)]:
+                with contextlib.suppress(OSError):
+                    os.unlink(str(self.folder / name))
+            for folder in self._made[1:]:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
 
     def _shut(self) -> None:
         for file in [*self._files.values(), self._part]:

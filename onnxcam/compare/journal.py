@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from onnxcam import journal
 from onnxcam.compare import journal_entries as entries
 from onnxcam.compare.image_comparison import ImageComparison
-from onnxcam.files import writing
+from onnxcam.errors import OnnxcamError
 from onnxcam.journal import FILE, SYNC
 
-__all__ = ["FILE", "SCHEMA", "SYNC", "Journal", "open_journal"]
+__all__ = ["FILE", "SCHEMA", "SYNC", "Journal", "discarding", "open_journal"]
 
 SCHEMA = 4
 
@@ -43,7 +44,14 @@ def open_journal(
     """Open the journal in *directory*; without one, a temporary journal. *names* as for `RunJournal`."""
     if directory is None:
         return Journal(None, identity)
-    path = Path(directory) / FILE
-    with writing(directory, "into "):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    return Journal(path, identity, overwrite=overwrite, names=names)
+    return Journal(Path(directory) / FILE, identity, overwrite=overwrite, names=names)
+
+
+@contextmanager
+def discarding(journal: Journal) -> Iterator[None]:
+    """Remove *journal*, which is complete, if nothing can be concluded: a repeated run would end in the same error."""
+    try:
+        yield
+    except OnnxcamError:
+        journal.discard()
+        raise

@@ -119,7 +119,8 @@ def pack(
             if picture["sha256"] not in classes:
                 raise RecordingError(f"'{explain_from}' has no image like {picture['name']}; record it there too")
         warnings = [*dict.fromkeys([*observer.network.warnings, *made.warnings])]
-        head = header(observer, meaning_of(observer) if classifies else {})
+        stated = None if aim == "input" else str(aim)
+        head = header(observer, meaning_of(observer) if classifies else {}, target=stated)
         head["model"] |= {"method": made.method, "layer": made.layer}
         if not images and (uncut := _uncut(observer)):
             head["model"]["preprocess"] = uncut

@@ -11,7 +11,10 @@ from onnxcam.compare.outcome import ObjectMap
 from onnxcam.targets.detection import SAME_OBJECT
 from onnxcam.targets.detectors.boxes import overlaps
 
-__all__ = ["Objects", "paired"]
+__all__ = ["OTHER_THINGS", "Objects", "paired"]
+
+OTHER_THINGS = "the candidate explains other things than the reference"
+"""Note of an image in which nothing is paired."""
 
 
 Objects: TypeAlias = Sequence[ObjectMap]

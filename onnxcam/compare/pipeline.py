@@ -22,7 +22,7 @@ from onnxcam.errors import ImageError, OnnxcamError
 from onnxcam.graph.io import ModelLike
 from onnxcam.media import image as pictures
 from onnxcam.metrics.truth import Truth
-from onnxcam.progress import Progress
+from onnxcam.progress import Progress, Told, untold, values_in_words
 
 __all__ = ["LoadedImage", "ModelPair", "of_side", "run"]
 
@@ -98,12 +98,18 @@ _Batch: TypeAlias = "list[tuple[tuple[int, LoadedImage], tuple[Outcome, Outcome]
 
 
 def run(
-    task: ModelPair, names: Sequence[str], batches: Sequence[range], journal: Journal, jobs: int, progress: Progress
+    task: ModelPair,
+    names: Sequence[str],
+    batches: Sequence[range],
+    journal: Journal,
+    jobs: int,
+    progress: Progress,
+    told: Told = untold,
 ) -> None:
     """Compare the images with the numbers in *batches* that are not in *journal* yet, and add them.
 
     A resumed run forms the same batches as the first one, because the outcome for an image may depend slightly on the
-    other images of its batch (rounding, dynamic quantisation).
+    other images of its batch (rounding, dynamic quantisation). *told* takes each comparison in words.
     """
     done = frozenset(journal.done)
     batches = [batch for batch in batches if not done.issuperset(batch)]
@@ -119,7 +125,9 @@ def run(
     def finish(batch: _Batch) -> None:
         for (number, one), pair in batch:
             if number not in done:
-                journal.add(number, task.compare(one, *pair))
+                found = task.compare(one, *pair)
+                journal.add(number, found)
+                told(f"{found.picture}: {values_in_words(found.values)}")
 
     pipeline.run(batches, lambda number: task.load(names[number]), ask, finish, jobs=jobs)
     next(steps, None)

@@ -27,7 +27,7 @@ from onnxcam.hub import local
 from onnxcam.metadata.reserved import stamp_of
 from onnxcam.methods.base import AUTO
 from onnxcam.preprocess import Spec
-from onnxcam.progress import Progress, quiet
+from onnxcam.progress import Progress, Told, quiet, untold
 
 __all__ = [
     "BATCH",
@@ -106,6 +106,7 @@ def record(
     text_model: str | os.PathLike[str] | None = None,
     tokenizer: str | os.PathLike[str] | None = None,
     progress: Progress = quiet,
+    told: Told = untold,
 ) -> Recorded:
     """Record predictions and raw maps of *model* for *images* in the folder *output*.
 
@@ -128,6 +129,7 @@ def record(
         text_model: As for `Explainer`, likewise *tokenizer*.
         layers: Also record the layers for the first images, see `onnxcam.compare.layer_recordings`.
         progress: Progress callback, see `onnxcam.progress`.
+        told: Takes each outcome in words, as soon as it is there.
 
     Raises:
         RecordingError: *output* holds another recording, or *explain_from* cannot be used.
@@ -137,7 +139,7 @@ def record(
         >>> record("int8.onnx", ["cat.jpg"], "run", explain_from="reference")
     """
     texts = {"text_model": text_model, "tokenizer": tokenizer}
-    observer, meaning, told = open_model(model, method, layer, preprocess, labels, provider, settings or {}, **texts)
+    observer, meaning, warned = open_model(model, method, layer, preprocess, labels, provider, settings or {}, **texts)
     if layers and not isinstance(observer, Observer):
         raise RecordingError("--layers needs an .onnx file: the interpreter of a .tflite file shows no layers")
     if layers and isinstance(observer, Observer):
@@ -145,9 +147,9 @@ def record(
     choice = _Selection.of(observer, target, explain_from)
     bad: list[tuple[str, str]] = []
     try:
-        writer = RecordingWriter(output, header(observer, meaning, choice.explains))
+        writer = RecordingWriter(output, header(observer, meaning, choice.explains, choice.stated))
         try:
-            _run(observer, images, writer, choice, None if strict else bad, progress)
+            _run(observer, images, writer, choice, None if strict else bad, progress, told)
             if not writer.pictures:
                 raise ImageError(f"none of the {len(bad)} images can be read; the first: {bad[0][1]}")
             found = _layers(observer, writer, choice) if isinstance(observer, Observer) and layers else None
@@ -157,13 +159,13 @@ def record(
         except BaseException:
             writer.leave()
             raise
-        told = [*dict.fromkeys(told)]
-        writer.close(bad, told, found)
+        warned = [*dict.fromkeys(warned)]
+        writer.close(bad, warned, found)
     except DiskError as error:
         raise OutputError(str(error)) from None
     except RunnerError as error:
         raise RecordingError(str(error)) from None
-    return Recorded(Path(output), observer.info, len(writer.pictures), bad, told, writer.damaged)
+    return Recorded(Path(output), observer.info, len(writer.pictures), bad, warned, writer.damaged)
 
 
 def open_model(
@@ -211,21 +213,25 @@ def meaning_of(observer: Observer) -> dict[str, Any]:
     return {"head": scores.head, "exclusive": scores.are_exclusive(observer.network.multi_label), "known": known}
 
 
-def header(observer: Recordable, meaning: Mapping[str, Any], explains: str = "") -> dict[str, Any]:
+def header(
+    observer: Recordable, meaning: Mapping[str, Any], explains: str = "", target: str | None = "top"
+) -> dict[str, Any]:
     """Return the content of ``recording.json`` except images and tensors.
 
     Classifiers have version 1, which old readers know. *explains* is the seal of the recording whose objects are
-    explained; empty if there is none.
+    explained; empty if there is none. *target* is what is explained in each image; None if it is not the same.
     """
+    stated = {} if target is None else {"target": target}
     names = observer.class_names
     model, labels = asdict(observer.info), None if names is None else list(names)
     if observer.prediction is ClassScores:
-        return {"format": FORMAT, "version": VERSION, "model": model, "scores": dict(meaning), "labels": labels}
+        scores = {"scores": dict(meaning), "labels": labels, **stated}
+        return {"format": FORMAT, "version": VERSION, "model": model, **scores}
     task = observer.prediction.task
     if not observer.prediction.forms:
         raise MetricError(f"predictions of {task} cannot be recorded yet; compare the models with `onnxcam validate`")
     found = {"format": FORMAT, "version": OBJECTS_VERSION, "task": task, "model": model, "labels": labels}
-    return {**found, **({"explains": explains} if explains else {})}
+    return {**found, **stated, **({"explains": explains} if explains else {})}
 
 
 @dataclass(frozen=True)
@@ -258,6 +264,11 @@ class _Selection:
     def explains(self) -> str:
         """Seal of the recording whose objects are explained; empty if there is none."""
         return "" if self.recording is None else self.recording.explains
+
+    @property
+    def stated(self) -> str | None:
+        """The target of all images; None if a recording says what is explained."""
+        return str(self.target) if self.recording is None else None
 
     def wanted(self, images: Sequence[PreparedImage]) -> list[Wanted] | None:
         """Return what to explain in each of *images*; None: the best."""
@@ -299,6 +310,7 @@ def _run(
     choice: _Selection,
     bad: list[tuple[str, str]] | None,
     progress: Progress,
+    told: Told,
 ) -> None:
     """Write the outcomes of *observer* for *images*.
 
@@ -313,6 +325,7 @@ def _run(
         for outcome, known in zip(outcomes, there, strict=False):
             if not known:
                 _add(writer, outcome)
+                told(f"{outcome.picture}: {outcome.prediction.answer(observer.class_names).words}")
     next(rest, None)
 
 

@@ -23,6 +23,8 @@ _INFO = ("name", "sha256", "kind", "method", "preprocess", "provider")
 class Recording:
     """A checked recording. Outcomes are read from disk on access.
 
+    ``target`` is what was to be explained in each image, such as ``"top"`` or a class; None if it is not known, or what
+    another recording explains.
     ``explains`` is the seal of the recording whose objects are explained; its own, if those that its model finds.
 
     Args:
@@ -45,6 +47,7 @@ class Recording:
         self.unreadable = self._left_out()
         self.warnings = files.texts("warnings") or []
         self.layers: Mapping[str, Any] | None = files.part("layers", dict, optional=True)
+        self.target: str | None = files.part("target", str, optional=True)
         self.explains: str = files.part("explains", str, optional=True) or self.seal
         self._check_pictures()
         self._content = self._opened()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxcam.compare.doubt import PROBED, try_inputs
+from onnxcam.compare.journal import discarding
 from onnxcam.compare.layers import MAX_IMAGES
 from onnxcam.compare.observer import Observer
 from onnxcam.compare.report.folder import refuse_finished
@@ -16,7 +17,7 @@ from onnxcam.compare.validation_run import BATCH, ValidationRun
 from onnxcam.graph.io import ModelLike
 from onnxcam.metrics.truth import Truth
 from onnxcam.paths import PathLike
-from onnxcam.progress import Progress, quiet
+from onnxcam.progress import Progress, Told, quiet, untold
 
 __all__ = ["validate"]
 
@@ -37,6 +38,7 @@ def validate(
     frames: int | str | None = None,
     layers: bool = False,
     progress: Progress = quiet,
+    told: Told = untold,
     **options: Any,
 ) -> Validation:
     """Compare the predictions and explanations of two models on images.
@@ -61,6 +63,7 @@ def validate(
         frames: Which frames of a video: so many, spread evenly, ``"stride=5"`` or ``"fps=2"``; None: 32.
         layers: Also compare layer by layer on the first images, see `onnxcam.compare.layers`.
         progress: Progress callback, see `onnxcam.progress`.
+        told: Takes each comparison in words, as soon as it is there.
         options: Options of both models, as for `Observer`: ``method``, ``layer``, ``preprocess``, ``labels``, …
 
     Raises:
@@ -87,13 +90,15 @@ def validate(
         jobs=jobs,
         frames=frames,
         progress=progress,
+        told=told,
         **options,
     )
     journal = run.compare(directory, overwrite)
-    trials = try_inputs(run.task, [pair.picture for pair in journal[:PROBED]], run.scope.requirements)
-    found = run.scope.conclude(journal, run.task.unreadable, run.warnings, trials)
-    if layers:
-        found.levels = run.layers([pair.picture for pair in journal[:MAX_IMAGES]])
+    with discarding(journal):
+        trials = try_inputs(run.task, [pair.picture for pair in journal[:PROBED]], run.scope.requirements)
+        found = run.scope.conclude(journal, run.task.unreadable, run.warnings, trials)
+        if layers:
+            found.levels = run.layers([pair.picture for pair in journal[:MAX_IMAGES]])
     found.damaged = journal.damaged
     found.seconds = time.monotonic() - start
     return found

@@ -28,7 +28,7 @@ from onnxcam.model.signals import SignalChoice
 from onnxcam.numbers import largest_setting, parse_int
 from onnxcam.paths import PathLike
 from onnxcam.pipeline import default_jobs
-from onnxcam.progress import Progress, quiet
+from onnxcam.progress import Progress, Told, quiet, untold
 from onnxcam.shards import Shard, list_identity, picture_ids
 
 __all__ = ["BATCH", "MAX_JOBS", "ValidationRun", "observing"]
@@ -48,6 +48,7 @@ class ValidationRun:
         batch_size: Images per pass.
         jobs: Threads that read images.
         progress: Progress callback.
+        told: Takes each comparison in words.
     """
 
     task: ModelPair
@@ -56,6 +57,7 @@ class ValidationRun:
     batch_size: int
     jobs: int
     progress: Progress
+    told: Told = untold
 
     @classmethod
     def of(
@@ -72,6 +74,7 @@ class ValidationRun:
         jobs: int | None = None,
         frames: int | str | None = None,
         progress: Progress = quiet,
+        told: Told = untold,
         **options: Any,
     ) -> ValidationRun:
         """Return the run with the arguments of `onnxcam.compare.validate.validate`; raise its errors."""
@@ -98,7 +101,7 @@ class ValidationRun:
         scope = ValidationScope(
             *infos, len(names), requirements, str(target), only, labels, first.prediction, known, warnings
         )
-        return cls(task, names, scope, several, jobs or default_jobs(), progress)
+        return cls(task, names, scope, several, jobs or default_jobs(), progress, told)
 
     def compare(self, directory: PathLike | None, overwrite: bool, shard: Shard | None = None) -> Journal:
         """Compare the images of *shard*, None for all, and return their comparisons.
@@ -110,11 +113,14 @@ class ValidationRun:
             identity |= {"batch size": self.batch_size, "shard": str(shard)}
         journal = open_journal(directory, identity, overwrite, self.names)
         try:
-            run(self.task, self.names, self.blocks(shard or Shard()), journal, self.jobs, self.progress)
-        except OnnxcamError as error:
-            raise type(error)(f"{error}{_kept(journal, len(self.names), directory)}") from error
-        finally:
-            journal.release()
+            run(self.task, self.names, self.blocks(shard or Shard()), journal, self.jobs, self.progress, self.told)
+        except BaseException as error:
+            kept = _kept(journal, len(self.names), directory)
+            journal.leave()
+            if isinstance(error, OnnxcamError):
+                raise type(error)(f"{error}{kept}") from error
+            raise
+        journal.release()
         return journal
 
     def blocks(self, shard: Shard) -> list[range]:

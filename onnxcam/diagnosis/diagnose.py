@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from onnxcam.media import image as files
 from onnxcam.metadata.card import KEY
 from onnxcam.methods import GraphMethod, find_method, read_settings
 from onnxcam.paths import PathLike
-from onnxcam.progress import Progress, quiet
+from onnxcam.progress import Progress, Told, quiet, untold, values_in_words
 from onnxcam.targets.detection import Detections
 from onnxcam.targets.goal import Goal, Look
 from onnxcam.text import in_message
@@ -50,6 +50,7 @@ def diagnose(
     most: int = MOST,
     overwrite: bool = False,
     progress: Progress = quiet,
+    told: Told = untold,
     **options: Any,
 ) -> Diagnosis:
     """Return what each quantised tensor of *candidate* contributes to its difference from *reference*.
@@ -64,6 +65,7 @@ def diagnose(
         most: Number of images.
         overwrite: Replace the report in *directory*.
         progress: Wraps the images and their number.
+        told: Takes what rounding changes in an image in words, as soon as it is there.
         **options: Method, layer, preprocess, labels, provider, settings, objects and inputs, as for
             `onnxcam.compare.observer.Observer`; preprocessing is that of the candidate.
 
@@ -80,11 +82,11 @@ def diagnose(
     """
     from onnxcam.diagnosis.report import folder
 
-    check_options("diagnose", options, ("target", "most", "overwrite", "progress"))
+    check_options("diagnose", options, ("target", "most", "overwrite", "progress", "told"))
     if directory is not None:
         folder.refuse_finished(directory, overwrite)
     subject = Subject.open(reference, candidate, images, most, **options)
-    found = subject.diagnosis(target, progress)
+    found = subject.diagnosis(target, progress, told)
     if directory is not None:
         folder.save(found, subject, candidate, directory, target)
     return found
@@ -164,7 +166,7 @@ class Subject:
             self._probe = DamageProbe(self.mixture, self.tensors, method, settings)
         return self._probe
 
-    def diagnosis(self, target: int | str = "top", progress: Progress = quiet) -> Diagnosis:
+    def diagnosis(self, target: int | str = "top", progress: Progress = quiet, told: Told = untold) -> Diagnosis:
         """Return the diagnosis over all images.
 
         Raises:
@@ -188,13 +190,16 @@ class Subject:
                 if "outputs" in finite.change:
                     damages.append(finite)
                     used.append(prepared.picture)
+                    told(f"{prepared.picture}: rounding changes {values_in_words(finite.change)}")
         if not damages and without:
             raise without[0]
         if not damages:
             raise DiagnosisError(f"no image can be diagnosed, {_NOT_FINITE}; correct the model or the preprocessing")
         if not isinstance(self.probe.method, GraphMethod):
             warnings.append(f"the effects on maps are not measured: the method {self.real.method} uses no gradient")
-        return conclude(self.pairing, self.probe.statistics, damages, used, [*warnings, *self.real.network.warnings])
+        warnings += self.real.network.warnings
+        guessed = {part.name: part.value for part in self.candidate.network.reading if part.guessed}
+        return replace(conclude(self.pairing, self.probe.statistics, damages, used, warnings), guessed=guessed)
 
     def goals(self, prepared: PreparedImage, target: int | str = "top") -> list[Goal]:
         """Return what is explained in one image.

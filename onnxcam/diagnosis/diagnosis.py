@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import onnxcam
@@ -88,6 +88,7 @@ class Diagnosis:
         unmatched: Quantised tensors without a float partner.
         warnings: What the user should know.
         moved_biases: Biases that differ from those of the float model, as NNCF and AIMET correct them.
+        guessed: What was guessed of the quantised model, and its value.
     """
 
     tensors: Sequence[TensorDiagnosis]
@@ -96,6 +97,7 @@ class Diagnosis:
     unmatched: Sequence[str] = ()
     warnings: Sequence[str] = ()
     moved_biases: Sequence[MovedBias] = ()
+    guessed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sentence(self) -> str:

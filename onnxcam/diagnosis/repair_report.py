@@ -7,7 +7,7 @@ from pathlib import Path
 
 from onnxcam.diagnosis.keep_float import FORMATS
 from onnxcam.diagnosis.repair_result import Repair
-from onnxcam.files import StagedFolder, is_ours, writing
+from onnxcam.files import StagedFolder, is_ours, refuse_finished, writing
 from onnxcam.paths import PathLike
 from onnxcam.text import to_json
 
@@ -21,11 +21,13 @@ def save_report(
 ) -> list[Path]:
     """Write repair.json and the lists in the *formats* (`onnxcam.diagnosis.keep_float`); return the files.
 
-    Lists of an earlier repair in this folder are removed.
+    With *overwrite*, lists of an earlier repair in this folder are removed.
 
     Raises:
-        OutputError: the folder cannot be written, or holds files of other origin with the same names.
+        OutputError: the folder cannot be written, or, without *overwrite*, holds a repair or files of other origin with
+            the same names.
     """
+    refuse_finished(directory, INDEX, "a finished repair", overwrite=overwrite)
     lists = [found.keep.written(name) for name in formats] if found.keep.nodes else []
     contents = {INDEX: to_json(found.as_dict()) + "\n", **dict(lists)}
     stale = _lists_in(Path(directory)) - set(contents)

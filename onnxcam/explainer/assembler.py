@@ -39,6 +39,7 @@ class Assembler:
         pooled: The method has one weight for each channel of the whole layer.
         signed: The maps keep the evidence against the target.
         is_layer_named: The user named the layer.
+        variant: What else the user chose that changes the map, such as ``samples=20``.
     """
 
     network: ModelDescription
@@ -46,6 +47,7 @@ class Assembler:
     pooled: bool
     signed: bool
     is_layer_named: bool = False
+    variant: str = ""
 
     def explanation(
         self,
@@ -91,6 +93,7 @@ class Assembler:
             probability_against=self._against(goal, results),
             layer=compiled.layer_name,
             is_layer_named=self.is_layer_named,
+            variant=self.variant,
             method=self.method.id,
             outputs=outputs,
             detection=goal.box,

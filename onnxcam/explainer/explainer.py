@@ -186,7 +186,9 @@ class Explainer(FixedArguments):
         stitched = self.network.stitched
         self._tiled = None if stitched is None else TiledRunner(self._runner, stitched)
         named = self.layer not in (None, AUTO) and method.uses_layer
-        self._assembler = Assembler(self.network, method, self._runner.pooled, self.signed, named)
+        chosen = [f"{name}={value}" for name, value in {**self.settings, **smooth}.items()]
+        variant = "-".join([*chosen, *(["signed"] if self.signed else [])])
+        self._assembler = Assembler(self.network, method, self._runner.pooled, self.signed, named, variant)
         if self.target is not None:
             self.check(self.target)
         if isinstance(self.network.task.aim, ClassAim):  # one graph for all classes; other targets need an image

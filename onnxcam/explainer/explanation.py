@@ -76,6 +76,7 @@ class Explanation:
             None: all of it, or it is no image.
         clip: The frames of a video; *image* is uint8 [T, H, W, 3] RGB, and *map* [T, H, W].
         is_layer_named: The user named the layer, so that it is part of the names of files.
+        variant: What else the user chose that changes the map, such as ``samples=20``: a part of the names of files.
         note: What a default target was resolved to.
         warnings: What the user should know about this map.
     """
@@ -100,6 +101,7 @@ class Explanation:
     features: NDArray[np.float32] | None = None
     probability_against: float | None = None
     is_layer_named: bool = False
+    variant: str = ""
     note: str = ""
     warnings: tuple[str, ...] = ()
     map_at: Callable[[tuple[int, ...]], NDArray[np.float32]] | None = field(default=None, repr=False)
@@ -288,12 +290,14 @@ class Explanation:
         return _in_file_name(self.words)[:_LONGEST].rstrip("-")
 
     def start(self, stem: str, slug: str | None = None) -> str:
-        """Return the start of the names of files: *stem*, the target, the method and a layer that the user named.
+        """Return the start of the names of files: *stem*, the target, the method, and a layer and settings that are
+        given.
 
         *slug* takes the place of the target.
         """
         layer = _in_file_name(self.layer or "")[-_LONGEST:] if self.is_layer_named else ""
-        return "-".join(filter(None, [stem, slug or self.slug, self.method, layer]))
+        variant = _in_file_name(self.variant)[:_LONGEST].rstrip("-")
+        return "-".join(filter(None, [stem, slug or self.slug, self.method, layer, variant]))
 
     @takes_old_names(alpha="opacity")
     def save(

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, Unpack
 
@@ -18,7 +18,7 @@ from onnxcam.explainer.explanation import Explanation
 from onnxcam.metadata.reading import Part
 from onnxcam.text import finite, to_json_rows
 
-__all__ = ["MANIFEST", "Entry", "ExplainedImage", "ExplanationJournal", "Folder", "Named"]
+__all__ = ["MANIFEST", "Entry", "ExplainedImage", "ExplanationJournal", "Folder", "Named", "Origin"]
 
 MANIFEST = "manifest.json"
 
@@ -56,12 +56,22 @@ class ExplanationJournal(journal.RunJournal[ExplainedImage]):
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What made an explanation: the model in words, the settings, and a hash of all that the names of files omit."""
+
+    model: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    run: str = ""
+
+
+@dataclass(frozen=True)
 class Named:
-    """An explanation or the concepts of an image, the start of the names of its files, and the reading of the model."""
+    """An explanation or the concepts of an image, the start of the names of its files, the reading, and its origin."""
 
     explanation: Explanation | ConceptMaps
     stem: str
     reading: Sequence[Part]
+    origin: Origin = Origin()
 
 
 class Folder(files.OutputFolder):
@@ -91,7 +101,7 @@ class Folder(files.OutputFolder):
         self._identity = identity
         self._journal: ExplanationJournal | None = None
         self._known: dict[str, ExplainedImage] = {}
-        self._stems: dict[str, str] = {}  # the image that has the start of a file's name
+        self._stems: dict[str, tuple[str, str]] = {}  # the image and the run that have the start of a file's name
         self._used: set[str] = set()
         self._rows: dict[int, list[Entry]] = {}
         self._before: list[Entry] = []  # of earlier runs, whose files are as they left them
@@ -104,13 +114,13 @@ class Folder(files.OutputFolder):
         if not self._ours:
             self._require_free([MANIFEST])
         self._before = self._earlier()
-        self._stems |= {_start(entry): str(entry.get("image")) for entry in self._before}
+        self._stems |= {_start(entry): _owner(entry) for entry in self._before}
         self._is_new = not os.path.lexists(log)
         if self._identity is not None:
             self._journal = ExplanationJournal(log, self._identity, overwrite=self.overwrite)
             self._known = {one.picture: one for one in self._journal}
         for one in self._known.values():
-            self._stems |= {_start(entry): one.picture for entry in one.entries}
+            self._stems |= {_start(entry): _owner(entry) for entry in one.entries}
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
@@ -164,10 +174,15 @@ class Folder(files.OutputFolder):
         return entry
 
     def named(
-        self, image: str | os.PathLike[str], explanation: Explanation | ConceptMaps, reading: Sequence[Part]
+        self,
+        image: str | os.PathLike[str],
+        explanation: Explanation | ConceptMaps,
+        reading: Sequence[Part],
+        origin: Origin | None = None,
     ) -> Named:
         """Choose the names of the files of *explanation*; images are named in their order."""
-        return Named(explanation, self._stem(Path(image), explanation), reading)
+        origin = origin or Origin()
+        return Named(explanation, self._stem(Path(image), explanation, origin.run), reading, origin)
 
     def put(
         self,
@@ -244,6 +259,9 @@ class Folder(files.OutputFolder):
             "probability": explanation.probability,
             "method": explanation.method,
             "layer": explanation.layer,
+            "model": one.origin.model,
+            "settings": dict(one.origin.settings),
+            "run": one.origin.run,
             "map": paths.get("map"),
             "raw": paths["raw"],
             "overlay": paths.get("overlay"),
@@ -289,22 +307,25 @@ class Folder(files.OutputFolder):
         """The entries of images that could not be explained."""
         return [entry for entry in self.entries if "error" in entry]
 
-    def _stem(self, image: Path, explanation: Explanation | ConceptMaps) -> str:
-        """Return the image's stem, with a number if another image of that name has the same target."""
+    def _stem(self, image: Path, explanation: Explanation | ConceptMaps, run: str) -> str:
+        """Return the image's stem, with a number if another image of that name, or another *run*, has the same target.
+
+        Another run is one of another model, preprocessing or input.
+        """
         first = stem = image.name.removesuffix("".join(image.suffixes[-2:])) if image.suffix == ".gz" else image.stem
         count = 1
-        while self._is_taken(explanation.start(stem), str(image)):
+        while self._is_taken(explanation.start(stem), (str(image), run)):
             count += 1
             stem = f"{first}-{count}"
         return stem
 
-    def _is_taken(self, start: str, image: str) -> bool:
-        """Return whether a file's name begins with *start* in this run; otherwise *image* takes it."""
-        if self._stems.get(start) not in (None, image):
+    def _is_taken(self, start: str, owner: tuple[str, str]) -> bool:
+        """Return whether a file's name begins with *start* in this run; otherwise *owner*, image and run, takes it."""
+        if self._stems.get(start) not in (None, owner):
             return True
         used = start in self._used
         self._used.add(start)
-        self._stems[start] = image
+        self._stems[start] = owner
         return used
 
 
@@ -325,3 +346,8 @@ def _facts(found: Explanation | ConceptMaps, *, is_drawn: bool) -> Entry:
 def _start(entry: Entry) -> str:
     """Return the start of the names of the files of *entry*."""
     return Path(entry["raw"]).name.removesuffix("-raw.npy")
+
+
+def _owner(entry: Entry) -> tuple[str, str]:
+    """Return the image and the run of *entry*."""
+    return str(entry.get("image")), str(entry.get("run", ""))

@@ -15,17 +15,18 @@ from onnxcam import paths, pipeline
 from onnxcam.errors import ImageError, MethodError, MissingRuleError, OnnxcamError, OutputError, ProviderError
 from onnxcam.explainer.drawing import Drawing
 from onnxcam.explainer.explainer import Explainer
-from onnxcam.explainer.manifest import Entry, Folder, Named
+from onnxcam.explainer.manifest import Entry, Folder, Named, Origin
 from onnxcam.explainer.named_files import hashes, named_by
 from onnxcam.explainer.request import PreprocessedImage
 from onnxcam.graph.io import load
-from onnxcam.graph.model_files import model_hash
+from onnxcam.graph.model_files import fingerprint, model_hash
+from onnxcam.hub import name_of
 from onnxcam.media import image as images
 from onnxcam.media.video import is_video
 from onnxcam.metadata.reading import Part
 from onnxcam.progress import Progress, quiet
 
-__all__ = ["FINISHERS", "explain_images", "identity", "named"]
+__all__ = ["FINISHERS", "explain_images", "identity", "named", "origin"]
 
 FINISHERS = 2
 """Threads that draw and write."""
@@ -121,6 +122,7 @@ class _ImageRun:
     ticks: Iterator[int]
     explainers: Sequence[Explainer]
     readings: dict[tuple[int, int], Sequence[Part]] = field(default_factory=dict)
+    origins: dict[int, Origin] = field(default_factory=dict)
 
     def load(self, number: int) -> _RunImage:
         """Read and preprocess an image, unless it is done; called by threads."""
@@ -183,7 +185,7 @@ class _ImageRun:
             return [[error]]
         names, reading = {image.number: image.name for image in images}, self._reading(explainer)
         for number, one in zip(contents, each, strict=True):
-            found[number] = self.folder.named(names[number], one, reading)
+            found[number] = self.folder.named(names[number], one, reading, self._origin(explainer))
         return [[found[image.number]] for image in images]
 
     def _explained(self, explainer: Explainer, image: _RunImage, targets: Sequence[str | None]) -> _Results:
@@ -201,8 +203,14 @@ class _ImageRun:
             if self.strict:
                 raise self._stated(image, error) from error
             return [error]
-        reading = self._reading(explainer)
-        return [self.folder.named(image.name, one, reading) for one in explanations]
+        reading, origin = self._reading(explainer), self._origin(explainer)
+        return [self.folder.named(image.name, one, reading, origin) for one in explanations]
+
+    def _origin(self, explainer: Explainer) -> Origin:
+        """Return the origin of what *explainer* explains."""
+        if id(explainer) not in self.origins:
+            self.origins[id(explainer)] = origin(explainer)
+        return self.origins[id(explainer)]
 
     def _reading(self, explainer: Explainer) -> Sequence[Part]:
         """Return what was read of the model; of the layers, the one chosen last."""
@@ -245,6 +253,21 @@ def identity(explainer: Explainer, targets: Sequence[str | None], **drawing: Unp
     }
 
 
+def origin(explainer: Explainer) -> Origin:
+    """Return what makes the maps of *explainer*; its hash covers what the names of files omit."""
+    given = {name: _plain(value) for name, value in explainer.arguments().items() if name not in _NOT_DECIDING}
+    omitted = {name: value for name, value in given.items() if name not in _IN_NAMES and value not in _UNSAID}
+    model = explainer.model
+    decides = [fingerprint(model), *map(str, sorted(omitted.items())), *hashes(_texts(explainer.arguments())).values()]
+    named = name_of(model) if isinstance(model, str | os.PathLike) else ""
+    settings = {name: str(value) for name, value in explainer.settings.items()}
+    return Origin(
+        named, settings, hashlib.sha256("\n".join(decides).encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    )
+
+
+_IN_NAMES = ("method", "target", "layer", "settings", "smooth", "signed", "provider")
+"""Arguments that names of files hold, and one that changes no map."""
 _UNSAID = ("None", "{}", "", "auto")
 """Values of arguments that leave the choice to the explainer; `None` and ``"auto"`` are the same."""
 _NOT_DECIDING = ("model", "progress", "features", "spin", "labels", "cache")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from onnxcam.graph.io import ModelLike, to_bytes
+from onnxcam.graph.io import ModelLike, files_of, load, to_bytes
 from onnxcam.graph.weights import is_beside, weights
 from onnxcam.hub import local
 
-__all__ = ["model_hash", "weights_kind"]
+__all__ = ["fingerprint", "model_hash", "weights_kind"]
 
 
 def model_hash(source: ModelLike, model: ir.Model) -> str:
@@ -32,6 +32,31 @@ def _digest(*paths: Path) -> str:
             for piece in iter(lambda: file.read(1 << 20), b""):
                 found.update(piece)
     return found.hexdigest()
+
+
+def fingerprint(source: ModelLike) -> str:
+    """Return a hash of samples of the model file and its external weight files, in time that does not grow with them.
+
+    Two models of the same size differ in it if they differ in any of `_SAMPLES` pieces, spread over each file. Of a
+    model in memory the pieces are of its weights.
+    """
+    found, paths = hashlib.sha256(), files_of(source)
+    if not paths:
+        held = [value.const_value for value in weights(load(source)) if value.const_value is not None]
+        found.update(repr([(one.name, str(one.shape)) for one in held]).encode())
+        for one in held[:: max(1, len(held) // _SAMPLES)]:
+            found.update(one.numpy().reshape(-1)[:_PIECE].tobytes())
+    for path in paths:
+        size = path.stat().st_size
+        found.update(str(size).encode())
+        with path.open("rb") as file:
+            for k in range(_SAMPLES):
+                file.seek(max(0, size - _PIECE) * k // (_SAMPLES - 1))
+                found.update(file.read(_PIECE))
+    return found.hexdigest()
+
+
+_SAMPLES, _PIECE = 16, 1 << 16
 
 
 def weights_kind(model: ir.Model) -> str:

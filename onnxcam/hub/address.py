@@ -15,7 +15,7 @@ __all__ = ["HubAddress"]
 _FORM = "hf://org/name, hf://org/name:file.onnx or hf://org/name:file.onnx@revision"
 _PATTERN = re.compile(
     r"""(?i:hf):/+                              # also with the slashes joined, by pathlib
-    (?P<repository>[\w.-]+(/[\w.-]+)?)
+    (?P<repository>[\w.-]+/[\w.-]+)
     ([:/](?P<file>[^@:]+?))?
     (@(?P<revision>[^@:]+))?""",
     re.VERBOSE,

@@ -16,7 +16,7 @@ from onnxcam import paths
 from onnxcam.errors import ImageError, OutputError, PreprocessError
 from onnxcam.media import heatmap, readable, signal_plot
 from onnxcam.media.image import RgbImage
-from onnxcam.media.video_frames import SUFFIXES, frame_name
+from onnxcam.media.video_frames import SUFFIXES, frame_name, no_video
 from onnxcam.stderr import silence
 from onnxcam.text import in_message
 
@@ -120,9 +120,7 @@ def sampled(
         video = cv2.VideoCapture(os.fspath(path))
         count, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), float(video.get(cv2.CAP_PROP_FPS))
     if not video.isOpened() or count <= 0:
-        raise ImageError(
-            f"{in_message(path)}: is no video that OpenCV reads, or is cut off; copy it again, or save it as .mp4"
-        )
+        raise no_video(path)
     rate = rate if 0 < rate < 1e5 else 1.0
     chosen = numbers(wanted, count, rate, default)
     return _read(video, path, chosen, count), chosen, rate
@@ -139,7 +137,8 @@ def few(path: str | os.PathLike[str], wanted: int | str | None, taken: int) -> s
 def frames_of(names: Sequence[str], wanted: int | str | None) -> tuple[list[str], list[str]]:
     """Return *names* with the frames of each video in its place, as `numbers` says; and warnings.
 
-    ImageError where a video cannot be read, PreprocessError where frames are *wanted* and there is no video.
+    Of a video that cannot be read it is the first frame, whose reading is the error. PreprocessError where frames are
+    *wanted* and there is no video.
     """
     if wanted is not None and not any(map(is_video, names)):
         raise PreprocessError("frames (--frames) are of videos, and none of the files is one; leave them out")
@@ -148,7 +147,11 @@ def frames_of(names: Sequence[str], wanted: int | str | None) -> tuple[list[str]
         if not is_video(name):
             found.append(name)
             continue
-        _, chosen, _ = sampled(name, wanted, FRAMES)
+        try:
+            _, chosen, _ = sampled(name, wanted, FRAMES)
+        except ImageError:
+            found.append(frame_name(name, 0))  # whoever reads it gets the error, and leaves it out like a broken image
+            continue
         found += [frame_name(name, number) for number in chosen]
         warnings += filter(None, [few(name, wanted, len(chosen))])
     return found, warnings

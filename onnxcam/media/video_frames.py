@@ -10,7 +10,7 @@ from onnxcam.errors import ImageError
 from onnxcam.stderr import silence
 from onnxcam.text import in_message
 
-__all__ = ["SUFFIXES", "frame_name", "load_frame", "split_name"]
+__all__ = ["SUFFIXES", "frame_name", "load_frame", "no_video", "split_name"]
 
 SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 """Suffixes of video files."""
@@ -30,6 +30,13 @@ def split_name(name: str | os.PathLike[str]) -> tuple[str, int] | None:
     return found[1], int(found[2])
 
 
+def no_video(path: str | os.PathLike[str]) -> ImageError:
+    """Return the error for a file that is no video."""
+    return ImageError(
+        f"{in_message(path)}: is no video that OpenCV reads, or is cut off; copy it again, or save it as .mp4"
+    )
+
+
 def load_frame(path: str, number: int) -> bytes:
     """Return frame *number* of the video *path* as the bytes of an uncompressed image; ImageError where there is none.
 
@@ -45,7 +52,10 @@ def load_frame(path: str, number: int) -> bytes:
             video = cv2.VideoCapture(path)
             for _ in range(number):
                 video.grab()
+        is_open = video.isOpened()
         good, frame = video.read()
+    if not is_open:
+        raise no_video(path)
     if not good:
         raise ImageError(f"{in_message(path)}: frame {number} of the video cannot be read; copy the file again")
     return bytes(cv2.imencode(".bmp", frame)[1].data)

@@ -307,8 +307,8 @@ def find_method(id: str) -> Method:
     """Return the method called *id*; MethodError, offering the nearest, where there is none."""
     broken = load_installed() if id not in METHODS else ()
     if id not in METHODS:
-        listed = f"there are {', '.join(METHODS)}.{nearest(id, METHODS)}"
-        raise MethodError(" ".join([f"no method is called {id!r}; {listed}", *broken]))
+        offered = f"{nearest(id, METHODS)} `onnxcam inspect MODEL` lists all {len(METHODS)}"
+        raise MethodError(" ".join([f"no method is called {id!r}.{offered}", *broken]))
     return METHODS[id]
 
 

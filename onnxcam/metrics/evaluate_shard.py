@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from onnxcam.files import writing
 from onnxcam.graph.io import ModelLike
 from onnxcam.journal import FILE
 from onnxcam.metrics.evaluation_run import EvaluationRun
 from onnxcam.metrics.measurements import EvaluationJournal
 from onnxcam.paths import PathLike
-from onnxcam.progress import Progress, quiet
+from onnxcam.progress import Progress, Told, quiet, untold
 from onnxcam.shard_results import Left, ShardResult, ShardSummary
 from onnxcam.shards import Shard, common_root, file_identity, pictures_identity
 
@@ -31,6 +30,7 @@ def evaluate_shard(
     *,
     overwrite: bool = False,
     progress: Progress = quiet,
+    told: Told = untold,
     **options: Any,
 ) -> ShardSummary:
     """Measure the quality of maps on the images of one shard; `merge_evaluations` finds means and intervals of all.
@@ -38,7 +38,7 @@ def evaluate_shard(
     The journal in *directory* is the result; beside it, ``shard.json`` says that the shard is complete.
 
     Args:
-        model: As for `onnxcam.metrics.evaluate`, like *progress* and *options*.
+        model: As for `onnxcam.metrics.evaluate`, like *progress*, *told* and *options*.
         images: All images, also those of other shards.
         directory: Folder of the shard; the same call resumes an interrupted run there.
         shard: ``"i/n"``, or the shard.
@@ -57,16 +57,16 @@ def evaluate_shard(
     names = [os.fspath(name) for name in run.dataset.images]
     identity = {**run.identity(), "shard": str(own)}
     methods: list[str] = identity["methods"]
-    with writing(folder, "into "):
-        folder.mkdir(parents=True, exist_ok=True)
     if overwrite:
         ShardResult.remove(folder)
     journal = EvaluationJournal(folder / FILE, identity, overwrite=overwrite, names=names * len(methods))
     try:
-        for number, measured in run.measure(progress, frozenset(journal.done)):
+        for number, measured in run.measure(progress, frozenset(journal.done), told):
             journal.add(number, measured)
-    finally:
-        journal.close()
+    except BaseException:
+        journal.leave()
+        raise
+    journal.close()
     truth = run.empty.truth
     number_of = {name: number for number, name in enumerate(names)}
     result = ShardResult(

@@ -13,7 +13,7 @@ from onnxcam.metrics.sanity import CheckContext
 from onnxcam.metrics.truth import Truth
 from onnxcam.paths import PathLike
 from onnxcam.preprocess import Spec
-from onnxcam.progress import Progress, quiet
+from onnxcam.progress import Progress, Told, quiet, untold
 from onnxcam.targets import Target
 
 __all__ = ["evaluate"]
@@ -43,6 +43,7 @@ def evaluate(
     start: int | str | None = None,
     resample: bool = False,
     progress: Progress = quiet,
+    told: Told = untold,
 ) -> Evaluation:
     """Measure the quality of the maps of *methods*.
 
@@ -65,6 +66,7 @@ def evaluate(
         frames: Which frames of a video: so many, spread evenly, ``"stride=5"`` or ``"fps=2"``; None: 32.
         rate: Of a model of signals, as for `onnxcam.Explainer`; likewise *start* and *resample*.
         progress: Progress callback, see `onnxcam.progress`.
+        told: Takes what is measured of an image in words, as soon as it is there.
 
     Raises:
         OnnxcamError: invalid arguments or files; checked before the measurement where possible.
@@ -96,7 +98,7 @@ def evaluate(
         start=start,
         resample=resample,
     )
-    found = assembled(run.empty, (measured for _, measured in run.measure(progress)))
+    found = assembled(run.empty, (measured for _, measured in run.measure(progress, told=told)))
     for source in run.sources() if run.checks else ():
         context = CheckContext(source, model, run.dataset.batches, run.dataset.classes, seed, progress)
         for check in run.checks:

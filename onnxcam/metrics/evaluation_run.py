@@ -26,7 +26,7 @@ from onnxcam.metrics.truth import Truth
 from onnxcam.model.signals import SignalChoice
 from onnxcam.paths import PathLike
 from onnxcam.preprocess import Spec
-from onnxcam.progress import Progress
+from onnxcam.progress import Progress, Told, untold, values_in_words
 from onnxcam.shards import Shard, list_identity
 from onnxcam.targets import Target
 
@@ -113,6 +113,7 @@ class EvaluationRun:
             better={thing.id: "higher" if thing.higher else "lower" for thing in chosen},
             warnings=[*told, *network.warnings, *dataset.notes],
             unreadable=dataset.unreadable,
+            guessed={part.name: part.value for part in network.network.reading if part.guessed},
         )
         if checks and dataset.compares:
             raise MetricError(f"{checks[0].id} is for classifiers; leave it out for {dataset.target!r}")
@@ -139,17 +140,21 @@ class EvaluationRun:
         for id in self.baselines:
             yield baseline(id, self.dataset.channel, self.empty.seed)
 
-    def measure(self, progress: Progress, done: Collection[int] = ()) -> Iterator[tuple[int, ImageMeasurements]]:
+    def measure(
+        self, progress: Progress, done: Collection[int] = (), told: Told = untold
+    ) -> Iterator[tuple[int, ImageMeasurements]]:
         """Yield what is measured of each image with each source, and its number, see `EvaluationJournal`.
 
-        Those with the numbers in *done* are omitted. Records the layers in `empty`.
+        Those with the numbers in *done* are omitted; *told* takes the others in words. Records the layers in `empty`.
         """
         images, items = len(self.dataset.images), self.dataset.items
         sources = len(self.methods) + len(self.baselines)
         left = sum(at * images + item.number not in done for at in range(sources) for item in items)
         cases = progress(self._cases(done), left)
         for number, group in groupby(cases, key=lambda one: one[0] * images + one[2].number):
-            yield number, self._measured([(source, item, case) for _, source, item, case in group])
+            measured = self._measured([(source, item, case) for _, source, item, case in group])
+            told(f"{measured.image}: {values_in_words(measured.rows[0].values)} by {measured.rows[0].method}")
+            yield number, measured
 
     def _cases(self, done: Collection[int]) -> Iterator[tuple[int, MapSource, Item, Case]]:
         images = len(self.dataset.images)

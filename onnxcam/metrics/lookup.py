@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from onnxcam.errors import MethodError, MetricError, nearest
-from onnxcam.methods import METHODS, find_method
+from onnxcam.methods import find_method
 from onnxcam.methods.settings import read_settings as read_method_settings
 from onnxcam.metrics.base import METRICS, Metric, read_settings
 from onnxcam.metrics.sanity import CHECKS, Check
@@ -46,7 +46,7 @@ def choose(words: Sequence[str], has_truth: bool) -> list[Metric | Check]:
     for word in words or DEFAULT:
         if word not in known and word not in groups and word != EVERYTHING:
             there = ", ".join([*known, *groups, EVERYTHING])
-            raise MetricError(f"no metric is called {word!r}; there are {there}.{nearest(word, [*known, *groups])}")
+            raise MetricError(f"no metric is called {word!r}.{nearest(word, [*known, *groups])} There are {there}")
         found = {id: thing for id, thing in known.items() if word in (id, thing.group, EVERYTHING)}
         unmeasurable = [id for id, thing in found.items() if thing.needs_truth and not has_truth]
         if unmeasurable and words and word != EVERYTHING:
@@ -77,7 +77,7 @@ def sort_settings(given: Mapping[str, Any], methods: Sequence[str], metrics: Seq
 def choose_methods(ids: Sequence[str]) -> list[str]:
     """Return *ids* without duplicates; raise MethodError if one is unknown."""
     if not ids:
-        raise MethodError(f"no method to evaluate; there are {', '.join(METHODS)}")
+        raise MethodError("no method to evaluate; `onnxcam inspect MODEL` lists those that apply")
     for id in ids:
         find_method(id)
     return list(dict.fromkeys(ids))

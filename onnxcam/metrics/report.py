@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from onnxcam.files import StagedFolder, write, writing
+from onnxcam.files import StagedFolder, refuse_finished, write, writing
 from onnxcam.metrics import curve_plots
 from onnxcam.text import to_json
 
@@ -18,9 +18,12 @@ __all__ = ["FILE", "PLOT", "Report", "save"]
 FILE, PLOT = "evaluation.json", "curves.png"
 
 
-def save(evaluation: Evaluation, directory: str | os.PathLike[str]) -> list[Path]:
-    """Write the report of *evaluation* to *directory*; return the paths of its files."""
-    with Report(directory) as report:
+def save(evaluation: Evaluation, directory: str | os.PathLike[str], *, overwrite: bool = False) -> list[Path]:
+    """Write the report of *evaluation* to *directory*; return the paths of its files.
+
+    OutputError if the folder holds an evaluation, unless *overwrite*.
+    """
+    with Report(directory, overwrite=overwrite) as report:
         return report.write(evaluation)
 
 
@@ -32,6 +35,7 @@ class Report(StagedFolder):
 
     def __enter__(self) -> Self:
         curve_plots.require()
+        refuse_finished(self.path, FILE, "a finished evaluation", overwrite=self.overwrite)
         return super().__enter__()
 
     def write(self, evaluation: Evaluation) -> list[Path]:

@@ -61,6 +61,7 @@ class Evaluation:
         layers: Explained layer of each CAM method, by method.
         warnings: Warnings for the user.
         unreadable: (image, reason) of each image that was left out.
+        guessed: What was guessed of the model, and its value.
     """
 
     model: str | None
@@ -76,6 +77,7 @@ class Evaluation:
     curves: dict[str, dict[str, list[Curve]]] = field(default_factory=dict)
     checks: list[CheckResult] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
+    guessed: dict[str, str] = field(default_factory=dict)
 
     @property
     def outcomes(self) -> list[CheckResult]:
@@ -167,12 +169,13 @@ class Evaluation:
 
         return html(self)
 
-    def save(self, directory: str | os.PathLike[str]) -> list[Path]:
+    def save(self, directory: str | os.PathLike[str], overwrite: bool = False) -> list[Path]:
         """Write evaluation.json, and curves.png and .pdf if there are curves, to *directory*; return their paths.
 
         Raises:
-            OutputError: a file cannot be written; then none is.
+            OutputError: a file cannot be written, or the folder holds an evaluation and *overwrite* is false; then none
+                is.
         """
         from onnxcam.metrics.report import save
 
-        return save(self, directory)
+        return save(self, directory, overwrite=overwrite)

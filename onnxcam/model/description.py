@@ -50,6 +50,7 @@ from onnxcam.model.stitched import StitchedOutput
 from onnxcam.model.text import find_text_tower, takes_texts
 from onnxcam.preprocess import Preprocess, ResolvedPreprocess, Spec, TensorSpec
 from onnxcam.structure.layout import GridLayout, Layout, may_be_image, picture_layout
+from onnxcam.structure.names import find
 from onnxcam.structure.place import Place
 from onnxcam.targets import Evidence, Goal, Look, Target, Task, find_tasks, probability, resolve
 from onnxcam.targets.classification import Classes
@@ -477,6 +478,10 @@ class ModelDescription:
     def _kept(self) -> PreparedModel:
         """A copy of the model that is never edited."""
         return self.open()
+
+    def tensor_of(self, layer: str) -> str:
+        """Return the tensor that a *layer* names, as a tensor, a node or a module; LayerError if there is none."""
+        return find(self._kept.model.graph, layer).name or ""
 
     def place(self, prepared: PreparedModel, value: ir.Value, layout: Layout, size: tuple[int, ...]) -> Place | None:
         """Return where the cells of *value*, a tensor of *prepared*, lie in an image tensor of *size*.

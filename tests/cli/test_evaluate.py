@@ -33,8 +33,12 @@ QUICK = [f"--set={id}.steps=4" for id in ("insertion", "deletion", "road-morf", 
 def test_boxes_with_classes(onnxcam: Run) -> None:
     ran = onnxcam("evaluate", SHAPES, PICTURE, "--truth", TRUTH, "--baselines", *QUICK, "-o", "out")
     assert ran.code == 0, ran.err
-    assert ran.err == ""
-    rows = [line.split("\t") for line in ran.out.splitlines()]
+    header, *rows = [line.split("\t") for line in ran.out.splitlines()]
+    assert header == ["metric", "method", "mean", "low", "high"]
+    assert ran.err.splitlines() == [
+        "done: 1 of 1 image, by gradcam, random, centre, in out/",
+        f"next: see the maps: onnxcam explain {SHAPES} IMAGE -m gradcam",
+    ]
     expected = [id for id, thing in all_metrics().items() if thing.group in DEFAULT]
     assert [row[:2] for row in rows] == [[id, method] for id in expected for method in ("gradcam", "random", "centre")]
     assert rows[0] == ["pointing-game", "gradcam", "1.0000", "", ""]  # one image has no interval
@@ -94,7 +98,7 @@ def test_a_seed_gives_the_same_file(onnxcam: Run) -> None:
         "--set=infidelity.samples=5",
         "--json",
     ]
-    first, second, other = (onnxcam(*words, "--seed", seed).out for seed in (1, 1, 2))
+    first, second, other = (onnxcam(*words, "--seed", seed, "--overwrite").out for seed in (1, 1, 2))
     assert first == second
     assert first != other
 
@@ -126,8 +130,8 @@ def test_what_a_person_sees(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> No
     assert "centre: the map is the same for another class: rank correlation 1.00: FAILED" in ran.err
     assert "in onnxcam-evaluation/" in lines[-1]
     assert not any("\x1b[1m" in line for line in lines if "sanity-target ↓" in line)  # a verdict is no contest
-    assert "mean of 4 maps of one image" in onnxcam("evaluate", SHAPES, PICTURE, *truth).out
-    assert "one map" in onnxcam("evaluate", SHAPES, PICTURE, "--metric", "sparseness").out
+    assert "mean of 4 maps of one image" in onnxcam("evaluate", SHAPES, PICTURE, *truth, "-o", "one").out
+    assert "one map" in onnxcam("evaluate", SHAPES, PICTURE, "--metric", "sparseness", "-o", "map").out
 
 
 @pytest.mark.parametrize(
@@ -237,7 +241,7 @@ def test_the_page(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookup, "METRICS", registry)  # the page registers one more
     assert {words[1] for words in follow("evaluate.md", onnxcam)} == {"evaluate"}
     assert Path("out/curves.pdf").is_file()
-    (row,) = json.loads(Path("out/evaluation.json").read_text("utf-8"))["summary"]
+    (row,) = json.loads(Path("spread/evaluation.json").read_text("utf-8"))["summary"]
     assert row["metric"] == "spread"
 
 

@@ -19,6 +19,8 @@ def entry(image: str, probability: float | None, *warnings: str, source: str = "
         "warnings": ["of all", *warnings],
         "method": "gradcam",
         "words": "cat",
+        "layer": "conv",
+        "target": {"index": 1, "label": "cat"},
         "overlay": f"out/{image}.jpg",
         "raw": "",
         "reading": {"preprocessing": {"value": "unit", "source": source}},
@@ -26,17 +28,23 @@ def entry(image: str, probability: float | None, *warnings: str, source: str = "
 
 
 def test_the_summary_says_how_many_where_what_was_guessed_and_what_next() -> None:
-    done = [entry("a", 0.9), entry("b", 0.2), entry("c", None)]
-    assert list(summary.lines(done, 1200, Path("out"), "net.onnx")) == [
-        "done: 3 of 1,200 images, 1,197 left out, by gradcam, in out/",
+    done = [entry("a", 0.9), entry("a", 0.1), entry("b", 0.2), entry("c", None)]
+    assert list(summary.of_entries(done, 1200, Path("out"), "net.onnx").lines()) == [
+        "done: 3 of 1,200 images, 4 maps, 1,197 left out, by gradcam, in out/",
         "look first at: out/b.jpg (cat): the least probable",
-        "next: other targets: --top 3; other methods and layers: onnxcam inspect net.onnx --layers all",
+        "next: other methods and layers: onnxcam inspect net.onnx --layers all",
     ]
-    told = list(summary.lines([*done, entry("d", 0.9, "its own", source="guess")], 4, Path("out"), "net.onnx"))
+    done.append(entry("d", 0.9, "its own", source="guess"))
+    told = list(summary.of_entries(done, 4, Path("out"), "net.onnx").lines())
     assert told[1:3] == ["guessed: preprocessing (unit)", "look first at: out/d.jpg (cat): it has a warning of its own"]
-    assert told[3] == "next: state the preprocessing if the guess is right: -p 'unit'"
-    (one, _) = summary.lines([entry("a", 0.9)], 1, Path("out"), "net.onnx")
+    assert told[3] == "next: state the preprocessing if the guess is right: -p unit"
+    (one, after) = summary.of_entries([entry("a", 0.9)], 1, Path("out"), "net.onnx").lines()
     assert one == "done: 1 of 1 image, by gradcam, in out/"
+    assert after.startswith("next: other targets: --top 3; other methods")
+    concepts = {**entry("a", None), "concepts": [], "method": "dff"}
+    assert [*summary.of_entries([concepts, concepts], 1, Path("out"), "net.onnx").lines()][1:] == [
+        "next: fewer or more concepts: --set concepts=3; the same ones in all images: --set together=yes"
+    ]
 
 
 def test_a_pipe_gets_a_line_now_and_then() -> None:
@@ -49,7 +57,7 @@ def test_a_pipe_gets_a_line_now_and_then() -> None:
 def test_a_long_run_tells_of_its_first_result(monkeypatch: pytest.MonkeyPatch) -> None:
     said, done = list[str](), list[dict[str, Any]]()
     monkeypatch.setattr(summary, "LONG", 0.0)
-    for item in summary.telling_first(quiet, lambda: done, said.append)(range(4), 4):
+    for item in summary.telling_first(quiet, lambda: summary.first_entry(done), said.append)(range(4), 4):
         if item == 1:
             done.append(entry("a", 0.9))
     assert said == ["first result: out/a.jpg (cat)"]

@@ -27,11 +27,14 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_passes_and_writes_the_report(onnxcam: Run, tmp_path: Path) -> None:
     ran = onnxcam("validate", SHAPES, SHAPES, photos(tmp_path / "photos", 4), "-o", "out", "--layers")
     assert ran.code == 0, ran.err
-    layers, verdict = ran.err.splitlines()
+    layers, done, after, verdict = ran.err.splitlines()
     assert layers == "layers: they look at the same place up to the last layer, layer5.2 (IoU 1.00)"
+    assert done == "done: 4 of 4 images, by gradcam, in out/"
+    assert after == f"next: open {Path('out/report.html')}"
     assert verdict == "passed on 4 images: all requirements hold"
     rows = [line.split("\t") for line in ran.out.splitlines()]
-    assert [row[0] for row in rows[:4]] == ["top1", "top5", "cosine", "kl"]
+    assert rows[0] == ["metric", "mean", "low", "high", "worst", "worst image", "images", "required", "holds"]
+    assert [row[0] for row in rows[1:5]] == ["top1", "top5", "cosine", "kl"]
     iou = next(row for row in rows if row[0] == "iou")
     assert iou[1:5] == ["1.0000"] * 4
     assert iou[6:] == ["4", "iou >= 0.5", "holds"]
@@ -102,7 +105,7 @@ def test_a_folder_is_overwritten_only_if_told(onnxcam: Run, far: Path) -> None:
         (["--overwrite"], 0, "passed on 1 image"),
     ):
         ran = onnxcam("validate", SHAPES, SHAPES, PICTURES[0], "-o", "out", *words)
-        assert (ran.code, ran.err[: len(message)]) == (code, message)
+        assert (ran.code, ran.err.splitlines()[-1][: len(message)]) == (code, message)
 
 
 @pytest.mark.parametrize(

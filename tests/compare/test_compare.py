@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,22 @@ def test_other_classes_are_not_compared_and_that_is_said(tmp_path: Path) -> None
     assert not found.passed
     assert "pearson" not in found.summaries
     assert any("the two explain different classes of 3 of 3 images" in warning for warning in found.warnings)
+    assert any(warning.startswith("the targets differ: 0 in ") for warning in found.warnings)
+    assert not any("the reference itself has no map" in warning for warning in found.warnings)
+
+
+def test_duplicates_are_counted(tmp_path: Path) -> None:
+    pictures = photos(tmp_path / "p", 2)
+    shutil.copy(pictures[0], tmp_path / "p" / "again.png")
+    for name in ("a", "b"):
+        record(SHAPES, [*pictures, tmp_path / "p" / "again.png"], tmp_path / name)
+    found = compare_recordings(tmp_path / "a", tmp_path / "b")
+    assert len(found.journal) == 2
+    told = [warning for warning in found.warnings if "duplicates" in warning]
+    assert told == [
+        f"1 of the 3 images in '{tmp_path / name}' are duplicates of others in it; each counts once"
+        for name in ("a", "b")
+    ]
 
 
 def test_the_command(onnxcam: Callable[..., Ran], tmp_path: Path) -> None:

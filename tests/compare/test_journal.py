@@ -300,9 +300,22 @@ def test_another_file_of_that_name_is_left_alone(tmp_path: Path, content: bytes)
     assert path.read_bytes() == content
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot be written: No such file or directory; choose another -o"):
-        Journal(tmp_path / "none" / "journal.jsonl", IDENTITY)
+def test_a_folder_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputError, match=r"cannot write into '.*file'"):
+        Journal(tmp_path / "file" / "journal.jsonl", IDENTITY)
+
+
+def test_a_run_without_a_result_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "out" / "journal.jsonl"
+    Journal(path, IDENTITY).leave()
+    assert not (tmp_path / "new").exists()
+    journal = Journal(path, IDENTITY)
+    journal.add(0, stepped("0.png"))  # type: ignore[arg-type]
+    journal.leave()
+    assert len(Journal(path, IDENTITY)) == 1
+    Journal(path, IDENTITY).discard()
+    assert not path.exists()
 
 
 def test_the_runner_for_devices_writes_the_same_lines() -> None:

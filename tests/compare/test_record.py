@@ -142,7 +142,7 @@ def test_a_picture_named_twice_stands_there_twice(tmp_path: Path) -> None:
 
 def record_header(folder: Path) -> dict[str, Any]:
     told = json.loads((folder / "recording.json").read_text())
-    return {name: told[name] for name in ("format", "version", "model", "scores", "labels")}
+    return {name: told[name] for name in ("format", "version", "model", "scores", "labels", "target")}
 
 
 @pytest.mark.parametrize("output", ["x" * 300, "file/run"])

@@ -276,7 +276,9 @@ def test_lists_of_an_earlier_repair_are_removed(kept: tuple[Repair, Path], tmp_p
     found, _ = kept
     save_report(found, tmp_path, ["ort", "nncf"])
     (tmp_path / "mine.txt").write_text("mine")
-    save_report(found, tmp_path, ["nncf"])
+    with pytest.raises(OutputError, match="holds a finished repair; choose another folder with -o, or --overwrite"):
+        save_report(found, tmp_path, ["nncf"])
+    save_report(found, tmp_path, ["nncf"], overwrite=True)
     assert {path.name for path in tmp_path.iterdir()} == {"repair.json", "ignored_scope.py", "mine.txt"}
     save_report(replace(found, keep=KeepFloat([], [], [], [])), tmp_path, ["nncf"])
     assert {path.name for path in tmp_path.iterdir()} == {"repair.json", "mine.txt"}

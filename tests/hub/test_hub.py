@@ -42,7 +42,6 @@ def with_weights_beside(folder: Path) -> dict[str, bytes]:
     ("text", "address"),
     [
         ("hf://org/name", HubAddress("org/name")),
-        ("hf://name", HubAddress("name")),
         ("hf:/org/name", HubAddress("org/name")),  # as pathlib writes it
         ("hf://org/name:model.onnx@v1", HubAddress("org/name", "model.onnx", "v1")),
         ("hf://org/name:onnx/model.onnx", HubAddress("org/name", "onnx/model.onnx")),
@@ -61,7 +60,18 @@ def test_addresses(text: str, address: HubAddress | None) -> None:
     assert address is None or HubAddress.of(str(address)) == address
 
 
-@pytest.mark.parametrize("text", ["hf://", "hf://org/name@", "hf://org/name:../x.onnx", "hf://o/n@a@b", "hf://a b/c"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hf://",
+        "hf://name",
+        "hf:/name:a.onnx",
+        "hf://org/name@",
+        "hf://org/name:../x.onnx",
+        "hf://o/n@a@b",
+        "hf://a b/c",
+    ],
+)
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ModelError, match="is no address of a model; write hf://org/name"):
         HubAddress.of(text)

@@ -12,7 +12,6 @@ from onnxcam.compare.report.html import html
 from onnxcam.compare.report.junit import junit
 from onnxcam.compare.report.markdown import markdown
 from onnxcam.compare.report.worst import worst_picture
-from onnxcam.errors import OutputError
 from onnxcam.text import to_json
 
 if TYPE_CHECKING:
@@ -53,11 +52,8 @@ def save(validation: Validation, directory: str | os.PathLike[str], overwrite: b
 
 def refuse_finished(folder: Path, overwrite: bool) -> None:
     """Raise OutputError if *folder* holds a finished validation or reports of other origin, unless *overwrite*."""
-    if os.path.exists(folder / RESULT) and not overwrite:
-        raise OutputError(
-            f"'{folder}' holds a finished validation; choose another folder with -o, or --overwrite that one"
-        )
-    for name in (PAGE, JUNIT, SUMMARY, PICTURE):
+    files.refuse_finished(folder, RESULT, "a finished validation", overwrite=overwrite)
+    for name in (RESULT, PAGE, JUNIT, SUMMARY, PICTURE):
         files.require_writable(folder / name, overwrite=overwrite)
 
 

@@ -59,10 +59,8 @@ def refuse_finished(directory: PathLike, overwrite: bool) -> None:
     """
     require()
     folder = Path(directory)
-    if os.path.exists(folder / RESULT) and not overwrite:
-        raise OutputError(
-            f"'{folder}' holds a finished diagnosis; choose another folder with -o, or --overwrite that one"
-        )
-    files.require_writable(folder / PAGE, overwrite=overwrite)
+    files.refuse_finished(folder, RESULT, "a finished diagnosis", overwrite=overwrite)
+    for name in (RESULT, PAGE):
+        files.require_writable(folder / name, overwrite=overwrite)
     if os.path.isfile(folder / NODES) and not overwrite:
         raise OutputError(f"'{folder / NODES}' exists; choose another folder with -o, or give --overwrite")
