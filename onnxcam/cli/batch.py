@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from onnxcam.cli import options
+from onnxcam.cli import effects, options
 
 SourceArgument = Annotated[
     list[str],
@@ -102,6 +102,12 @@ def command(
 
     if top is not None and target:
         raise typer.BadParameter("--top and --target exclude each other; give one")
+    if not overlays:
+        effects.require_no_effect_is_asked("format quality", "without --overlays")
+    if format == "png":
+        effects.require_no_effect_is_asked("quality", "with --format png, which is exact")
+    if truth is None:
+        effects.require_no_effect_is_asked("mask_values", "without --truth")
     drawing = Drawing(format=format, quality=quality)  # type: ignore[typeddict-item]
     check_drawing(drawing)
     summary = batch(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onnxcam.cli import options, sheets
+from onnxcam.cli import effects, options, sheets
 
 
 def command(
@@ -48,6 +48,8 @@ def command(
     from onnxcam.methods import find_method
     from onnxcam.metrics.agreement import COMPARED, compare_methods
 
+    if sheet is None:
+        effects.require_no_effect_is_asked("title opacity colormap dpi", "without --sheet")
     for one in method or ():
         find_method(one)
     look = {"opacity": sheets.opacity(opacity), "colormap": colormap, "dpi": dpi, "original": True, "scale": "own"}

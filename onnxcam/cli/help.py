@@ -6,6 +6,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
+from onnxcam.cli import effects
+
 __all__ = ["COMMANDS", "EXAMPLES", "PURPOSES", "Command", "Commands"]
 
 COMMANDS = {
@@ -86,6 +88,11 @@ EXAMPLES = {
 
 class Command(TyperCommand):
     """A command whose help groups its options by purpose and ends with examples."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; `effects` can ask which options the user gave."""
+        effects.remember(ctx)
+        return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options, by purpose."""

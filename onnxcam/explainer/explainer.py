@@ -35,6 +35,7 @@ from onnxcam.metadata.reading import Part, Reading
 from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
 from onnxcam.methods import find_method, read_settings
 from onnxcam.methods.base import AUTO, INDEPENDENT, NONE, SMOOTH
+from onnxcam.methods.settings import require_layer_is_used
 from onnxcam.model.clip_modality import ClipModality
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.inputs import InputValue
@@ -74,7 +75,7 @@ class Explainer(FixedArguments):
             LayerCAM for one place of an output (a detection, a patch), refined LayerCAM for text, AttnLRP for words
             of vision-language decoders. The attribute holds the id.
         layer: The layer of CAM methods: the name of a tensor, a node or a layer of the framework; None chooses one.
-            The maps of several layers, a list or ``"a,b"``, are fused.
+            The maps of several layers, a list or ``"a,b"``, are fused. MethodError for a method without a layer.
         target: The default target of calls: a class index, a label, ``"top"`` or another form
             (`onnxcam.targets.parser` lists them); None is the model's top class, object or text.
         provider: ``"auto"``, ``"cpu"``, ``"cuda"`` or another name of `onnxcam.engine.SHORT`.
@@ -157,7 +158,7 @@ class Explainer(FixedArguments):
         self.settings, self.inputs = MappingProxyType(dict(self.settings)), MappingProxyType(dict(self.inputs))
         self.layer = tuple(self.layer) if isinstance(self.layer, list) else self.layer
         if self.method != AUTO:
-            find_method(self.method)  # before the model is read
+            require_layer_is_used([find_method(self.method)], self.layer)  # before the model is read
         about = self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs, self._said()
         signals = SignalChoice(self.rate, self.start, self.resample)
         self.network = ModelDescription(
@@ -173,6 +174,7 @@ class Explainer(FixedArguments):
         method = find_method(self.method)
         smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
         settings = read_settings(method, {**self.settings, **smooth})
+        require_layer_is_used([method], self.layer)
         self._runner = Runner(
             self.network,
             method,

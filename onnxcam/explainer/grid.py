@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxcam.errors import OnnxcamError, OutputError, ProviderError
+from onnxcam.errors import MethodError, OnnxcamError, OutputError, ProviderError
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.explainer.explanation import Explanation
 from onnxcam.explainer.sheet import MOST, Sheet, sheet
@@ -106,12 +106,15 @@ def explain_grid(
         progress: Wraps the images.
 
     Raises:
+        MethodError: an explainer finds all concepts of an image.
         OnnxcamError: no image could be explained.
     """
     if len(names) * len(explainers) > MOST:
         raise OutputError(
             f"{len(names)} images by {len(explainers)} explainers are too many for a sheet; it has {MOST} pictures"
         )
+    if any(one.finds_concepts for one in explainers):
+        raise MethodError("a sheet has one map of dff; choose the concept, settings={'rank': 1} (--set rank=1)")
     grid = ExplanationGrid(names, explainers)
     for name in progress(names, len(names)):
         try:
