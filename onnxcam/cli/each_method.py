@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypedDict
+from typing import Annotated, TypedDict
 
 import typer
 
-__all__ = ["MethodOptions", "options_of"]
+__all__ = ["MethodOptions", "SettingsOption", "options_of"]
+
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Setting of the method, name=value; of one of several methods ID.name=value; repeatable.",
+        show_default=False,
+    ),
+]
 
 
 class MethodOptions(TypedDict):

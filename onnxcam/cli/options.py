@@ -70,11 +70,7 @@ OwnLayerOption = Annotated[
 ]
 SettingsOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set",
-        help="Setting of the method, name=value; of one of several methods ID.name=value; repeatable.",
-        show_default=False,
-    ),
+    typer.Option("--set", help="Setting of the method, name=value; repeatable.", show_default=False),
 ]
 OpsetOption = Annotated[
     int | None,

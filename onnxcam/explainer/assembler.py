@@ -54,10 +54,12 @@ class Assembler:
         compiled: CompiledExplanation,
         results: Arrays,
         *,
+        name: str = "",
         joined: bool = False,
     ) -> Explanation:
         """Return the explanation of *picture*; *request* and *results* are of that image alone, [1, …].
 
+        *name* is that of its file.
         If *joined*, *results* are those of the whole image, and *request* is one of its tiles.
 
         GradientError where the gradient is zero everywhere.
@@ -96,6 +98,7 @@ class Assembler:
             detection=goal.box,
             features=results[FEATURES][0].astype(np.float32) if FEATURES in results else None,
             note=goal.note,
+            name=name,
             parts=tuple(parts) if parts is not None else None,
             warnings=(*self._warnings(picture, request, compiled, index, flat), *self._misplaced(place, own), *doubts),
         )

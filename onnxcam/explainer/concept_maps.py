@@ -79,6 +79,13 @@ class ConceptMaps:
     explanation: Explanation
     enlarge: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = field(default=None, repr=False)
 
+    def __repr__(self) -> str:
+        """Return one line: the image, and number, class and share of each concept, without arrays."""
+        said = ", ".join(
+            f"{one.number} {one.words} {share:.0%}" for one, share in zip(self.concepts, self.shares, strict=True)
+        )
+        return f"ConceptMaps({self.explanation.name or 'an array'}: {said})"
+
     def __len__(self) -> int:
         return len(self.concepts)
 
@@ -162,7 +169,7 @@ class ConceptMaps:
         return found
 
     def save(
-        self, directory: str | os.PathLike[str], stem: str = "explanation", **drawing: Unpack[Drawing]
+        self, directory: str | os.PathLike[str], stem: str | None = None, **drawing: Unpack[Drawing]
     ) -> dict[str, Path]:
         """Write the raw maps, one .npy [K, h, w], the picture with its legend, and the maps at the image's size.
 
@@ -170,7 +177,7 @@ class ConceptMaps:
         ``"raw"``, ``"overlay"`` and ``"map"``. OutputError where they cannot be written, and for boxes,
         a title, a colour bar, or the image beside.
         """
-        return write_encoded(Path(directory), self.encode(stem, **drawing))
+        return write_encoded(Path(directory), self.encode(self.explanation.stem if stem is None else stem, **drawing))
 
     def encode(self, stem: str, **drawing: Unpack[Drawing]) -> dict[str, tuple[str, bytes]]:
         """Return the files that `save` writes: by kind the name and the content."""

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, Unpack, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam import markup
+from onnxcam import markup, paths
 from onnxcam.errors import MethodError, ModelError, PreprocessError, TargetError
 from onnxcam.explainer.assembler import Assembler
 from onnxcam.explainer.compiled import CompiledExplanation
@@ -274,7 +274,8 @@ class Explainer(FixedArguments):
         if isinstance(image, PreprocessedImage):
             return image
         content = self.network.modality.read(image)
-        return PreprocessedImage(content, self.network.modality.tensor(content))
+        name = paths.stem(image) if isinstance(image, str | os.PathLike) else ""
+        return PreprocessedImage(content, self.network.modality.tensor(content), name)
 
     def each(
         self,
@@ -441,7 +442,9 @@ class Explainer(FixedArguments):
         if found is None:
             return None
         return [
-            self._assembler.explanation(prepared.content, replace(request, goals=[goal]), compiled, one)
+            self._assembler.explanation(
+                prepared.content, replace(request, goals=[goal]), compiled, one, name=prepared.name
+            )
             for goal, (compiled, one) in zip(goals, found, strict=True)
         ]
 
@@ -543,16 +546,21 @@ class Explainer(FixedArguments):
                 request = ExplanationRequest(stack(batch[i].tensor for i in group), [goals[i] for i in group], extra)
                 found = (self._tiled or self._runner).run(request)
                 for row, (i, (compiled, one)) in enumerate(zip(group, found, strict=True)):
-                    yield self._assembled(batch[i].content, request.of([row]), compiled, one, looks[i])
+                    yield self._assembled(batch[i], request.of([row]), compiled, one, looks[i])
 
     def _assembled(
-        self, content: Any, request: ExplanationRequest, compiled: CompiledExplanation, results: Arrays, look: Look
+        self,
+        image: PreprocessedImage,
+        request: ExplanationRequest,
+        compiled: CompiledExplanation,
+        results: Arrays,
+        look: Look,
     ) -> Explanation:
-        """Return the explanation of *content*; of windows with the joined output, which *look* has."""
+        """Return the explanation of *image*; of windows with the joined output, which *look* has."""
         if self._tiled is None:
-            return self._assembler.explanation(content, request, compiled, results)
+            return self._assembler.explanation(image.content, request, compiled, results, name=image.name)
         tile, results = self._tiled.heaviest(request), {**look.outputs, **results}
-        return self._assembler.explanation(content, tile, compiled, results, joined=True)
+        return self._assembler.explanation(image.content, tile, compiled, results, name=image.name, joined=True)
 
     def _goal(self, wanted: Target, look: Look) -> Goal:
         wish = parse(self.target if wanted is None else wanted, self.class_names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from onnxcam import files
 from onnxcam.explainer import explanation_html
 from onnxcam.explainer.drawing import EXACT, SUFFIXES, Drawing, check_drawing, is_figure
-from onnxcam.explainer.sheet import MapLook, Sheet, of_one
+from onnxcam.explainer.sheet import MapLook, Sheet, named, of_one
 from onnxcam.media import heatmap, planes, readable, signal_plot, video, volume
 from onnxcam.media import image as pictures
 from onnxcam.media.heatmap import BY_VALUE, Opacity, require_opacity
@@ -77,6 +78,7 @@ class Explanation:
         is_layer_named: The user named the layer, so that it is part of the names of files.
         note: What a default target was resolved to.
         warnings: What the user should know about this map.
+        name: The name of the image's file without the suffix; empty for an array.
     """
 
     image: NDArray[Any]
@@ -101,8 +103,14 @@ class Explanation:
     is_layer_named: bool = False
     note: str = ""
     warnings: tuple[str, ...] = ()
+    name: str = ""
     map_at: Callable[[tuple[int, ...]], NDArray[np.float32]] | None = field(default=None, repr=False)
     """A function that computes the map at another size (H, W); None for an input that is no image."""
+
+    def __repr__(self) -> str:
+        """Return one line: the image, the target, the method and the layer, without arrays."""
+        at, size = f" at {self.layer}" if self.layer else "", " × ".join(map(str, self.raw.shape))
+        return f"Explanation({self.name or 'an array'}: {named(self)}, {self.method}{at}, raw map {size})"
 
     def overlay(
         self, opacity: Opacity = BY_VALUE, colormap: str | None = None, boxes: bool = False, times: int = 1
@@ -285,6 +293,13 @@ class Explanation:
             return str(self.target)
         return _in_file_name(self.words)[:_LONGEST].rstrip("-")
 
+    @property
+    def stem(self) -> str:
+        """The start of the names of files: the name of the image's file, or a checksum of the array."""
+        if self.name:
+            return self.name
+        return f"explanation-{zlib.crc32(np.ascontiguousarray(self.image).tobytes()):08x}"
+
     def start(self, stem: str, slug: str | None = None) -> str:
         """Return the start of the names of files: *stem*, the target, the method and a layer that the user named.
 
@@ -294,10 +309,11 @@ class Explanation:
         return "-".join(filter(None, [stem, slug or self.slug, self.method, layer]))
 
     def save(
-        self, directory: str | os.PathLike[str], stem: str = "explanation", **drawing: Unpack[Drawing]
+        self, directory: str | os.PathLike[str], stem: str | None = None, **drawing: Unpack[Drawing]
     ) -> dict[str, Path]:
         """Write the raw map (.npy), the overlay, and the map (.npy; of a NIfTI or DICOM volume .nii.gz); see `Drawing`.
 
+        The names of the files begin with *stem*; None is `stem`, so that another image has other files.
         The overlay of an image whose longer side is below 224 pixels is enlarged by a whole number, each pixel to a
         square.
         All that is not stated is ``opacity="value", colormap=None, boxes=False, maps="all", format="png",
@@ -307,7 +323,7 @@ class Explanation:
         Returns the paths by kind: ``"overlay"``, ``"map"``, ``"raw"``, and of a signal ``"time"``, the map along
         time as .csv; of a video ``"video"``, .mp4. OutputError where they cannot be written.
         """
-        return write_encoded(Path(directory), self.encode(stem, **drawing))
+        return write_encoded(Path(directory), self.encode(self.stem if stem is None else stem, **drawing))
 
     def encode(self, stem: str, **drawing: Unpack[Drawing]) -> dict[str, tuple[str, bytes]]:
         """Return the files that `save` writes: by kind the name and the content."""
@@ -358,7 +374,8 @@ _LONGEST = 60
 
 
 def _in_file_name(words: str) -> str:
-    return re.sub(r"[^\w.,=+-]+", "-", words).strip("-")
+    """Return *words* with only what a shell takes as it is: ``box=9,9,44,44 class=0`` is ``box-9-9-44-44-class-0``."""
+    return re.sub(r"[^\w.+]+", "-", words).strip("-")
 
 
 def write_encoded(folder: Path, encoded: Mapping[str, tuple[str, bytes]]) -> dict[str, Path]:

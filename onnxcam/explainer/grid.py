@@ -40,6 +40,10 @@ class ExplanationGrid:
     found: list[list[list[Explanation]]] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        """Return one line: how many images and explainers, without maps."""
+        return f"ExplanationGrid({len(self.names)} images by {', '.join(one.method for one in self.explainers)})"
+
     @property
     def entries(self) -> list[dict[str, Any]]:
         """What is on the sheet, for a program that reads it."""

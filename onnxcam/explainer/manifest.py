@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, Unpack
 
-from onnxcam import files, journal
+from onnxcam import files, journal, paths
 from onnxcam.errors import OnnxcamError
 from onnxcam.explainer.concept_maps import ConceptMaps
 from onnxcam.explainer.drawing import SMALL, Drawing
@@ -291,7 +291,7 @@ class Folder(files.OutputFolder):
 
     def _stem(self, image: Path, explanation: Explanation | ConceptMaps) -> str:
         """Return the image's stem, with a number if another image of that name has the same target."""
-        first = stem = image.name.removesuffix("".join(image.suffixes[-2:])) if image.suffix == ".gz" else image.stem
+        first = stem = paths.stem(image)
         count = 1
         while self._is_taken(explanation.start(stem), str(image)):
             count += 1

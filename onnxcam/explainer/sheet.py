@@ -60,6 +60,11 @@ class Sheet:
 
     grid: FigureGrid
 
+    def __repr__(self) -> str:
+        """Return one line: how many pictures, without them."""
+        rows = self.grid.rows
+        return f"Sheet({len(rows)} × {max(map(len, rows))} pictures{f', {self.grid.title}' if self.grid.title else ''})"
+
     @cached_property
     def figure(self) -> Figure:
         """The figure of matplotlib, to be changed further."""

@@ -76,6 +76,11 @@ class MethodComparison:
     agreement: NDArray[np.float64]
     grid: ExplanationGrid
 
+    def __repr__(self) -> str:
+        """Return one line: the methods and their mean agreement, without maps."""
+        said = ", ".join(row.method + ("" if row.agreement is None else f" {row.agreement:.2f}") for row in self.rows)
+        return f"MethodComparison({len(self.grid.names)} images: {said})"
+
     def as_dict(self) -> dict[str, Any]:
         """Return the table, and the agreement of each two methods."""
         return {

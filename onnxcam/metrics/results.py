@@ -77,6 +77,14 @@ class Evaluation:
     checks: list[CheckResult] = field(default_factory=list)
     unreadable: list[tuple[str, str]] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        """Return one line: the model, and how many images, methods and metrics, without their values."""
+        images = len({row.image for row in self.rows})
+        return (
+            f"Evaluation({self.model or 'a model'}: {images} images, methods {', '.join(self.methods) or 'none'}, "
+            f"metrics {', '.join(self.better) or 'none'})"
+        )
+
     @property
     def outcomes(self) -> list[CheckResult]:
         """Former name of ``checks``, for one release."""
