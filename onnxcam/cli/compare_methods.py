@@ -30,7 +30,14 @@ def command(
     labels: options.LabelsOption = None,
     task: options.TaskOption = None,
     provider: options.ProviderOption = "auto",
-    sheet: sheets.SheetOption = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            "--sheet",
+            help="Also write a figure of the maps, .png, .pdf or .svg: each image and a map of it by each method.",
+            show_default=False,
+        ),
+    ] = None,
     title: sheets.TitleOption = None,
     opacity: sheets.OpacityOption = "value",
     colormap: sheets.ColormapOption = None,

@@ -20,6 +20,8 @@ from onnxcam.targets import Target
 
 __all__ = ["ExplanationGrid", "explain_grid"]
 
+_WRAP = 6
+"""The most pictures of a sheet of one row."""
 _SIDE = 900
 """The longer side of a picture of a sheet, in pixels."""
 
@@ -66,7 +68,8 @@ class ExplanationGrid:
     def sheet(self, **options: Any) -> Sheet:
         """Return the sheet: an image in each row, its targets, or methods and layers, in the columns.
 
-        With several methods or layers, each target has a row of its own. *options* are those of `sheet`.
+        With several methods or layers, each target has a row of its own. A single row of more than six pictures is
+        broken into several. *options* are those of `sheet`.
         """
         rows: list[list[Explanation | None]] = []
         titles: list[str] = []
@@ -80,7 +83,7 @@ class ExplanationGrid:
         heads = self._heads() if len(self.explainers) > 1 else ()
         widest = max(map(len, rows), default=0)
         padded = [[*row, *[None] * (widest - len(row))] for row in rows]
-        return sheet(padded, **{"rows": titles if many else (), "columns": heads, **options})
+        return sheet(padded, **{"rows": titles if many else (), "columns": heads, "wrap": _WRAP, **options})
 
     def _heads(self) -> list[str]:
         """Return the titles of the explainers: what differs, the method or the layer."""

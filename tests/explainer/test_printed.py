@@ -34,7 +34,7 @@ def test_a_result_prints_as_one_line(explainer: Explainer) -> None:
         (explainer, "method='gradcam')"),
         (
             explainer.replace(method="expected-gradients", settings={"baselines": arrays}),
-            "'baselines': <float32 [1, 3, ",
+            "<float32 [1, 3, 96, 96]>",
         ),
         (explainer.reading, "Reading(task: a classifier, "),
         (explainer.prepare(str(PICTURE)), "PreprocessedImage(shapes_1: 1 × 3 × 96 × 96)"),
