@@ -465,17 +465,15 @@ class Explainer(FixedArguments):
             in the input's shape, signed. Neither normalised nor enlarged.
 
         Raises:
-            ModelError: *x* does not have the rank of the model's input, or another input is missing.
+            ModelError: *x* does not have the rank or the type of the model's input, or another input is missing.
             TargetError: a target means nothing for the model.
         """
-        with self.network.telling_guess():
-            found = (self._tiled or self._runner).run(self._request(x, target))
+        found = (self._tiled or self._runner).run(self._request(x, target))
         return np.concatenate([outputs[MAP] for _, outputs in found])
 
     def scores(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float64]:
         """Return the score of *target*, before softmax or sigmoid, float64 [N]. The arguments are `attribute`'s."""
-        with self.network.telling_guess():
-            return (self._tiled or self._runner).outputs(self._request(x, target), [SCORE])[SCORE].astype(np.float64)
+        return (self._tiled or self._runner).outputs(self._request(x, target), [SCORE])[SCORE].astype(np.float64)
 
     def classes(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.int64]:
         """Return the class index of *target*, int64 [N]: the model's top class for None and ``"top"``.
@@ -507,13 +505,12 @@ class Explainer(FixedArguments):
         self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target], outputs: Sequence[str]
     ) -> Arrays:
         """Return the class indices and *outputs*, of one pass; TargetError where a target is no class."""
-        with self.network.telling_guess():
-            request = self._request(x, target)
-            if not all(isinstance(goal.aim, ClassAim) for goal in request.goals):
-                raise TargetError(
-                    f"target {request.goals[0].words!r} is no class of a classifier; give an index or a label"
-                )
-            return self._runner.outputs(request, [CHOSEN, *outputs])
+        request = self._request(x, target)
+        if not all(isinstance(goal.aim, ClassAim) for goal in request.goals):
+            raise TargetError(
+                f"target {request.goals[0].words!r} is no class of a classifier; give an index or a label"
+            )
+        return self._runner.outputs(request, [CHOSEN, *outputs])
 
     def _request(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target]) -> ExplanationRequest:
         """Return the batch of tensors *x*, with what *target* means for each."""
@@ -527,12 +524,18 @@ class Explainer(FixedArguments):
         return ExplanationRequest(tensor, [self._goal(one, look) for one, look in zip(each, looks, strict=True)], given)
 
     def _checked(self, tensor: NDArray[Any]) -> NDArray[Any]:
-        """Return *tensor*; ModelError where its rank is not that of the model's input."""
+        """Return *tensor*; ModelError where its rank or its type is not that of the model's input."""
         shape = self.network.image.shape
         if tensor.ndim == 0 or (shape is not None and tensor.ndim != len(shape)):
             raise ModelError(
                 f"the model takes {self.network.picture!r} {shape}, not an array {list(tensor.shape)}; "
                 "give a batch of preprocessed tensors"
+            )
+        dtype = None if self.network.image.dtype is None else self.network.image.dtype.numpy()
+        if dtype is not None and tensor.dtype != dtype:
+            raise ModelError(
+                f"the model takes {self.network.picture!r} as {dtype}, and this tensor is {tensor.dtype}; give "
+                f"{_other_type(dtype)}, or the tensor of Explainer.prepare(image)"
             )
         return tensor
 
@@ -631,6 +634,11 @@ class Explainer(FixedArguments):
     def preprocessing(self) -> Preprocess:
         """How images become tensors; found out at the first use."""
         return self.network.preprocessing
+
+
+def _other_type(dtype: np.dtype[Any]) -> str:
+    """Return what to give for an input of *dtype*: quantised integers, or a cast."""
+    return "its quantised integers" if np.issubdtype(dtype, np.integer) else f"x.astype(np.{dtype})"
 
 
 def _listed(wanted: Target | Sequence[Target], count: int = 1) -> list[Target]:

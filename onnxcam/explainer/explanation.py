@@ -128,7 +128,8 @@ class Explanation:
                 in what the network sees, over the image in its own colours.
             colormap: One of `onnxcam.media.colours.COLORMAPS`; None is ``"inferno"``, and ``"blues"`` for maps of
                 pixels, words and signals.
-            boxes: Draw the boxes of the map in white, and the explained detection or patch in green.
+            boxes: Draw the boxes of the map in white, and the explained detection or patch in green. A box of the map
+                that is all that the network sees shows no place, and is not drawn.
             times: An image is enlarged so many times, each of its pixels to a square.
 
         Raises:
@@ -180,7 +181,7 @@ class Explanation:
         drawn = heatmap.overlay(*large, opacity, colormap, seen=seen, on_paper=self.is_of_pixels)
         if not boxes:
             return drawn
-        for corners, colour in ((self.boxes(), WHITE), ([self.detection] if self.detection else [], GREEN)):
+        for corners, colour in ((self._placing_boxes(), WHITE), ([self.detection] if self.detection else [], GREEN)):
             drawn = heatmap.outlined(drawn, [[times * at for at in one] for one in corners], colour)
         return drawn
 
@@ -239,6 +240,13 @@ class Explanation:
             if self.map.ndim != 2 or self.signal is not None
             else heatmap.boxes(self.map, self.threshold if threshold is None else threshold, least)
         )
+
+    def _placing_boxes(self) -> list[tuple[int, int, int, int]]:
+        """Return the boxes of the map, without one that is all that the network sees: it shows no place."""
+        height, width = self.map.shape
+        x1, y1, x2, y2 = self.seen or (0, 0, width, height)
+        whole = _ALL * (min(x2, width) - max(x1, 0)) * (min(y2, height) - max(y1, 0))
+        return [one for one in self.boxes() if (one[2] - one[0]) * (one[3] - one[1]) < whole]
 
     @property
     def weights(self) -> list[dict[str, Any]] | None:
@@ -369,6 +377,8 @@ class Explanation:
 setattr(Explanation, "map", _Computed())  # noqa: B010
 
 
+_ALL = 0.98
+"""The share of what the network sees from which a box is all of it."""
 _LONGEST = 60
 """The most characters of a target or a layer in the name of a file."""
 
