@@ -8,6 +8,7 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias
 
 from onnxcam.errors import OnnxcamError
@@ -25,6 +26,7 @@ __all__ = [
     "opened",
     "read_bytes",
     "read_text",
+    "stem",
 ]
 
 Kind: TypeAlias = Literal["file", "folder", "missing", "special"]
@@ -42,6 +44,12 @@ def is_address(path: PathLike) -> bool:
 
 
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/")  # one letter is a drive of Windows
+
+
+def stem(path: PathLike) -> str:
+    """Return the name of a file without its suffix; of a compressed one, such as ``scan.nii.gz``, without both."""
+    name = Path(path)
+    return name.name.removesuffix("".join(name.suffixes[-2:])) if name.suffix == ".gz" else name.stem
 
 
 def kind(path: PathLike) -> Kind:

@@ -21,6 +21,7 @@ from onnxcam.graph.io import ModelLike, building, oldest_ir, save
 from onnxcam.graph.subgraph import values
 from onnxcam.methods import METHODS, find_method, read_settings
 from onnxcam.methods.base import AUTO, NONE, SMOOTH
+from onnxcam.methods.settings import require_layer_is_used
 from onnxcam.model.channelless import remove_channel_axis
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import choose_layer
@@ -101,7 +102,8 @@ def bake(
 
     Raises:
         OutputError: *path* is the model or its weights, a file of other origin, or cannot be written.
-        MethodError: the method needs several passes; the message lists those that can be baked.
+        MethodError: the method needs several passes (the message lists those that can be baked), or a layer or the
+            map size of one is asked for, and it has none.
         OnnxcamError: as for `Explainer`.
 
     Example:
@@ -116,6 +118,9 @@ def bake(
         subject = network.open()
         chosen = find_method(_one_pass_default(network) if method == AUTO else method)
         own = _require_one_pass(chosen.id, settings)
+        require_layer_is_used([chosen], layer)
+        if map_size == "layer" and not chosen.at_layer:
+            raise MethodError(f"the map of {chosen.id} has the input's size, not a layer's; leave out --map-size layer")
         plan = find_plan(BakeRequest(network, target, layer, count, threshold))
         choice = choose_layer(subject, plan.aim, _layer_of(plan, layer)) if chosen.uses_layer else None
         elsewhere = _elsewhere(network, subject, choice)

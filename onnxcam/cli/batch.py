@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxcam.cli import options, summary
+from onnxcam.cli import effects, options, summary
 from onnxcam.paths import is_address
 
 if TYPE_CHECKING:
@@ -105,6 +105,12 @@ def command(
 
     if top is not None and target:
         raise typer.BadParameter("--top and --target exclude each other; give one")
+    if not overlays:
+        effects.require_no_effect_is_asked("format quality", "without --overlays")
+    if format == "png":
+        effects.require_no_effect_is_asked("quality", "with --format png, which is exact")
+    if truth is None:
+        effects.require_no_effect_is_asked("mask_values", "without --truth")
     drawing = Drawing(format=format, quality=quality)  # type: ignore[typeddict-item]
     check_drawing(drawing)
     found = batch(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onnxcam.cli import options, sheets
+from onnxcam.cli import effects, options, sheets
 from onnxcam.cli.summary import RunSummary, done_of, shell
 
 
@@ -31,7 +31,14 @@ def command(
     labels: options.LabelsOption = None,
     task: options.TaskOption = None,
     provider: options.ProviderOption = "auto",
-    sheet: sheets.SheetOption = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            "--sheet",
+            help="Also write a figure of the maps, .png, .pdf or .svg: each image and a map of it by each method.",
+            show_default=False,
+        ),
+    ] = None,
     title: sheets.TitleOption = None,
     opacity: sheets.OpacityOption = "value",
     colormap: sheets.ColormapOption = None,
@@ -50,6 +57,8 @@ def command(
     from onnxcam.methods import find_method
     from onnxcam.metrics.agreement import COMPARED, compare_methods
 
+    if sheet is None:
+        effects.require_no_effect_is_asked("title opacity colormap dpi", "without --sheet")
     for one in method or ():
         find_method(one)
     look = {"opacity": sheets.opacity(opacity), "colormap": colormap, "dpi": dpi, "original": True, "scale": "own"}

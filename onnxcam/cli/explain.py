@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxcam.cli import options, parts, sheets
+from onnxcam.cli import each_method, effects, options, parts, sheets
 from onnxcam.progress import Progress, quiet
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def command(
             "--top", "-k", min=1, help="Explain the k highest-scoring classes or detections.", show_default=False
         ),
     ] = None,
-    settings: options.SettingsOption = None,
+    settings: each_method.SettingsOption = None,
     smooth: Annotated[
         str,
         typer.Option(
@@ -177,6 +176,12 @@ def command(
     for given, name in ((methods, "method"), (every_layer, "layer")):
         if len(set(given)) < len(given):
             raise typer.BadParameter(f"--{name} names the same {name} twice")
+    effects.require_no_effect_is_asked(*(_NO_SHEET if sheet is None else _A_SHEET))
+    if maps == "raw":
+        effects.require_no_effect_is_asked("opacity colormap colorbar title beside boxes format quality", _RAW)
+    if format == "png":
+        effects.require_no_effect_is_asked("quality", "with --format png, which is exact")
+    own_options = each_method.options_of(methods, every_layer, options.pairs(settings), smooth)
     look = {"opacity": drawing["opacity"], "colormap": colormap, "boxes": boxes, "scale": scale, "dpi": dpi}
     look |= {"colorbar": colorbar is not False, "original": beside, "title": model.stem if title == "auto" else title}
     figure = None if sheet is None else sheets.SheetRun(sheet, overwrite, look)
@@ -188,13 +193,10 @@ def command(
         raise typer.BadParameter("--frames is for videos, and none of the files is one")
     explainer = Explainer(
         source,
-        method=methods[0],
-        layer=every_layer[0],
+        **own_options[0],
         provider=provider,
         preprocess=preprocess,
         labels=labels,
-        settings=options.pairs(settings),
-        smooth=smooth,
         signed=signed,
         inputs=options.pairs(inputs, "--input", "question=…"),
         wrt=wrt,
@@ -215,16 +217,16 @@ def command(
         frames=frames,
     )
     _require_other_layers(explainer, every_layer)
-    others = [explainer.replace(method=one, layer=at) for one, at in list(product(methods, every_layer))[1:]]
+    others = [explainer.replace(**one) for one in own_options[1:]]
     wanted: Sequence[str | None] = [f"top={top}"] if top else options.once(target) or [None]
     for one in wanted:
         explainer.check(one)
+    if any(one.finds_concepts for one in (explainer, *others)):
+        effects.require_no_effect_is_asked("boxes title beside colorbar signed sheet", *_CONCEPTS)
     if figure is not None:
         figure.write([explainer, *others], names, wanted, strict=strict, as_json=as_json)
         return
-    if boxes and any(one.finds_concepts for one in (explainer, *others)):
-        raise typer.BadParameter("--boxes is for one map, and dff draws all concepts; choose one, --set rank=1")
-    own = {"methods": methods, "layers": every_layer} if others else {}
+    own = {"each": own_options} if others else {}
     share = any(one.finds_concepts and one.shares_concepts for one in (explainer, *others))
     several = {**identity(explainer, wanted, **drawing), **own} if len(names) > 1 and not share else None
     progress: Progress = show.explaining if find_method(explainer.method).in_graph and several else quiet
@@ -264,5 +266,9 @@ def _left_out(folder: Folder, names: Sequence[str]) -> list[str]:
     return [*(f"left out: {named(entry)}" for entry in failed[:_SHOWN]), *total]
 
 
+_NO_SHEET = "scale dpi", "without --sheet"
+_A_SHEET = "output maps format quality jobs", "with --sheet, which writes one figure"
+_RAW = "with --maps raw, which writes no overlay"
+_CONCEPTS = "where dff draws all concepts", "leave it out, or choose one concept, --set rank=1"
 _SHOWN = 10
 """The most images that are left out with a line of their own."""

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from onnxcam.cli import old_options
+from onnxcam.cli import effects, old_options
 
 __all__ = ["COMMANDS", "EXAMPLES", "PURPOSES", "Command", "Commands"]
 
@@ -116,6 +116,11 @@ class Command(TyperCommand):
                     name = max(param.opts, key=len)
                     raise typer.BadParameter(f"{name} takes one value, and is given {' and '.join(values)}; give one")
         return list(super().parse_args(ctx, args))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; `effects` can ask which options the user gave."""
+        effects.remember(ctx)
+        return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options, by purpose."""

@@ -33,6 +33,11 @@ def _load(name: str) -> None:
     file = Path(name)
     if file.suffix == ".py" and not file.is_file():
         raise typer.BadParameter(f"--import {name}: there is no such file")
+    if file.suffix != ".py" and (name.startswith(".") or len(file.parts) > 1 or file.is_absolute()):
+        what = "a folder" if file.is_dir() else "no .py file"
+        raise typer.BadParameter(
+            f"--import {name}: it is {what}; give a .py file, or the name of a module such as my_cam"
+        )
     try:
         if file.suffix == ".py":
             _run(file)

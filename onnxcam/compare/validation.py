@@ -65,6 +65,12 @@ class Validation:
     doubt: str = ""  # why the requirements say nothing about the candidate, and what to do
     diagnosis: Mapping[str, Any] | None = None  # with --why: which quantised tensors spoil the candidate, as JSON
 
+    def __repr__(self) -> str:
+        """Return one line: the verdict, the models and how many images, without their values."""
+        return (
+            f"Validation({self.verdict}: {self.reference.name} and {self.candidate.name}, {len(self.journal)} images)"
+        )
+
     @property
     def accuracy(self) -> Sequence[Mapping[str, float]]:
         """Accuracy of reference and candidate by the ground truth: values by the id of a metric; empty without."""

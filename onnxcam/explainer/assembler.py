@@ -56,10 +56,12 @@ class Assembler:
         compiled: CompiledExplanation,
         results: Arrays,
         *,
+        name: str = "",
         joined: bool = False,
     ) -> Explanation:
         """Return the explanation of *picture*; *request* and *results* are of that image alone, [1, …].
 
+        *name* is that of its file.
         If *joined*, *results* are those of the whole image, and *request* is one of its tiles.
 
         GradientError where the gradient is zero everywhere.
@@ -99,8 +101,14 @@ class Assembler:
             detection=goal.box,
             features=results[FEATURES][0].astype(np.float32) if FEATURES in results else None,
             note=goal.note,
+            name=name,
             parts=tuple(parts) if parts is not None else None,
-            warnings=(*self._warnings(picture, request, compiled, index, flat), *self._misplaced(place, own), *doubts),
+            warnings=(
+                *self._warnings(picture, request, compiled, index, flat),
+                *self._misplaced(place, own),
+                *doubts,
+                *self._tied(results, index),
+            ),
         )
 
     def at_image(
@@ -190,6 +198,21 @@ class Assembler:
         if found is None or not is_no_probability(found):
             return None if found is None else min(found, 1.0), []
         return None, [f"a score of {found:.4g} is above 1, so it is no probability"]
+
+    def _tied(self, results: Arrays, index: int | None) -> list[str]:
+        """Return a warning where other classes have the same highest score as the explained one."""
+        task = self.network.task
+        if index is None or not isinstance(task, Classes) or task.scores.output not in results:
+            return []
+        values = np.asarray(results[task.scores.output][0]).reshape(-1)
+        if len(values) != task.scores.classes or values[index] < values.max():
+            return []
+        others = [task.words(int(at)) for at in np.flatnonzero(values == values[index]) if at != index]
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        return [
+            f"the highest score is that of {task.words(index)!r} and of {', '.join(map(repr, others[:3]))}{more}, "
+            f"{values[index]:g} each, and only its map is drawn; --target (target=) names another"
+        ] * bool(others)
 
     def _against(self, goal: Goal, results: Arrays) -> float | None:
         """Return the probability of the classes on the other side of a contrast; None without one."""

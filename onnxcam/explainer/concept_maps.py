@@ -12,7 +12,8 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.explainer.drawing import EXACT, SUFFIXES, Drawing, check_drawing
+from onnxcam.errors import OutputError
+from onnxcam.explainer.drawing import EXACT, SUFFIXES, Drawing, check_drawing, is_figure
 from onnxcam.explainer.explanation import Explanation, npy, write_encoded
 from onnxcam.media import concept_picture
 from onnxcam.media import image as pictures
@@ -77,6 +78,13 @@ class ConceptMaps:
     images: int
     explanation: Explanation
     enlarge: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        """Return one line: the image, and number, class and share of each concept, without arrays."""
+        said = ", ".join(
+            f"{one.number} {one.words} {share:.0%}" for one, share in zip(self.concepts, self.shares, strict=True)
+        )
+        return f"ConceptMaps({self.explanation.name or 'an array'}: {said})"
 
     def __len__(self) -> int:
         return len(self.concepts)
@@ -161,19 +169,24 @@ class ConceptMaps:
         return found
 
     def save(
-        self, directory: str | os.PathLike[str], stem: str = "explanation", **drawing: Unpack[Drawing]
+        self, directory: str | os.PathLike[str], stem: str | None = None, **drawing: Unpack[Drawing]
     ) -> dict[str, Path]:
         """Write the raw maps, one .npy [K, h, w], the picture with its legend, and the maps at the image's size.
 
-        The arguments are those of `Explanation.save`; *boxes* changes nothing. Returns the paths by kind:
-        ``"raw"``, ``"overlay"`` and ``"map"``. OutputError where they cannot be written.
+        The arguments are those of `Explanation.save`, but for those of one map. Returns the paths by kind:
+        ``"raw"``, ``"overlay"`` and ``"map"``. OutputError where they cannot be written, and for boxes,
+        a title, a colour bar, or the image beside.
         """
-        return write_encoded(Path(directory), self.encode(stem, **drawing))
+        return write_encoded(Path(directory), self.encode(self.explanation.stem if stem is None else stem, **drawing))
 
     def encode(self, stem: str, **drawing: Unpack[Drawing]) -> dict[str, tuple[str, bytes]]:
         """Return the files that `save` writes: by kind the name and the content."""
         chosen: Drawing = {**EXACT, **drawing}
         check_drawing(chosen)
+        if chosen["boxes"] or is_figure(chosen):
+            raise OutputError(
+                "boxes, title, colorbar and beside are of one map; leave them out, or take one concept, `alone(1)`"
+            )
         start = self.start(stem)
         found = {"raw": (f"{start}-raw.npy", npy(self.raw))}
         if chosen["maps"] == "all":

@@ -109,7 +109,9 @@ class ConceptFinder:
         space = one.queries.activation.shape[1:]
         raw = np.ascontiguousarray(maps.T.reshape(-1, *space), np.float32)
         whole = {**one.outputs, MAP: raw.max(0)[None]}
-        explanation = self.assembler.explanation(one.image.content, one.request, one.compiled, whole)
+        explanation = self.assembler.explanation(
+            one.image.content, one.request, one.compiled, whole, name=one.image.name
+        )
         if concepts[0].index is None:
             said = f"the concepts have no class: the model is {self.runner.network.task.name}, no classifier"
             explanation = replace(explanation, warnings=(*explanation.warnings, said))

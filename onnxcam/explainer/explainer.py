@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, Unpack, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam import markup
+from onnxcam import markup, paths
 from onnxcam.errors import MethodError, ModelError, PreprocessError, TargetError
 from onnxcam.explainer.assembler import Assembler
 from onnxcam.explainer.compiled import CompiledExplanation
@@ -35,6 +35,7 @@ from onnxcam.metadata.reading import Part, Reading
 from onnxcam.metadata.reserved import CHOSEN, MAP, SCORE
 from onnxcam.methods import find_method, read_settings
 from onnxcam.methods.base import AUTO, INDEPENDENT, NONE, SMOOTH
+from onnxcam.methods.settings import require_layer_is_used
 from onnxcam.model.clip_modality import ClipModality
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.inputs import InputValue
@@ -74,7 +75,7 @@ class Explainer(FixedArguments):
             LayerCAM for one place of an output (a detection, a patch), refined LayerCAM for text, AttnLRP for words
             of vision-language decoders. The attribute holds the id.
         layer: The layer of CAM methods: the name of a tensor, a node or a layer of the framework; None chooses one.
-            The maps of several layers, a list or ``"a,b"``, are fused.
+            The maps of several layers, a list or ``"a,b"``, are fused. MethodError for a method without a layer.
         target: The default target of calls: a class index, a label, ``"top"`` or another form
             (`onnxcam.targets.parser` lists them); None is the model's top class, object or text.
         provider: ``"auto"``, ``"cpu"``, ``"cuda"`` or another name of `onnxcam.engine.SHORT`.
@@ -157,7 +158,7 @@ class Explainer(FixedArguments):
         self.settings, self.inputs = MappingProxyType(dict(self.settings)), MappingProxyType(dict(self.inputs))
         self.layer = tuple(self.layer) if isinstance(self.layer, list) else self.layer
         if self.method != AUTO:
-            find_method(self.method)  # before the model is read
+            require_layer_is_used([find_method(self.method)], self.layer)  # before the model is read
         about = self.model, self.provider, self.preprocess, self.labels, self.wrt, self.inputs, self._said()
         signals = SignalChoice(self.rate, self.start, self.resample)
         self.network = ModelDescription(
@@ -173,6 +174,7 @@ class Explainer(FixedArguments):
         method = find_method(self.method)
         smooth = {} if self.smooth == NONE else {SMOOTH: self.smooth}
         settings = read_settings(method, {**self.settings, **smooth})
+        require_layer_is_used([method], self.layer)
         self._runner = Runner(
             self.network,
             method,
@@ -274,7 +276,8 @@ class Explainer(FixedArguments):
         if isinstance(image, PreprocessedImage):
             return image
         content = self.network.modality.read(image)
-        return PreprocessedImage(content, self.network.modality.tensor(content))
+        name = paths.stem(image) if isinstance(image, str | os.PathLike) else ""
+        return PreprocessedImage(content, self.network.modality.tensor(content), name)
 
     def each(
         self,
@@ -441,7 +444,9 @@ class Explainer(FixedArguments):
         if found is None:
             return None
         return [
-            self._assembler.explanation(prepared.content, replace(request, goals=[goal]), compiled, one)
+            self._assembler.explanation(
+                prepared.content, replace(request, goals=[goal]), compiled, one, name=prepared.name
+            )
             for goal, (compiled, one) in zip(goals, found, strict=True)
         ]
 
@@ -462,17 +467,15 @@ class Explainer(FixedArguments):
             in the input's shape, signed. Neither normalised nor enlarged.
 
         Raises:
-            ModelError: *x* does not have the rank of the model's input, or another input is missing.
+            ModelError: *x* does not have the rank or the type of the model's input, or another input is missing.
             TargetError: a target means nothing for the model.
         """
-        with self.network.telling_guess():
-            found = (self._tiled or self._runner).run(self._request(x, target))
+        found = (self._tiled or self._runner).run(self._request(x, target))
         return np.concatenate([outputs[MAP] for _, outputs in found])
 
     def scores(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.float64]:
         """Return the score of *target*, before softmax or sigmoid, float64 [N]. The arguments are `attribute`'s."""
-        with self.network.telling_guess():
-            return (self._tiled or self._runner).outputs(self._request(x, target), [SCORE])[SCORE].astype(np.float64)
+        return (self._tiled or self._runner).outputs(self._request(x, target), [SCORE])[SCORE].astype(np.float64)
 
     def classes(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target] = None) -> NDArray[np.int64]:
         """Return the class index of *target*, int64 [N]: the model's top class for None and ``"top"``.
@@ -504,13 +507,12 @@ class Explainer(FixedArguments):
         self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target], outputs: Sequence[str]
     ) -> Arrays:
         """Return the class indices and *outputs*, of one pass; TargetError where a target is no class."""
-        with self.network.telling_guess():
-            request = self._request(x, target)
-            if not all(isinstance(goal.aim, ClassAim) for goal in request.goals):
-                raise TargetError(
-                    f"target {request.goals[0].words!r} is no class of a classifier; give an index or a label"
-                )
-            return self._runner.outputs(request, [CHOSEN, *outputs])
+        request = self._request(x, target)
+        if not all(isinstance(goal.aim, ClassAim) for goal in request.goals):
+            raise TargetError(
+                f"target {request.goals[0].words!r} is no class of a classifier; give an index or a label"
+            )
+        return self._runner.outputs(request, [CHOSEN, *outputs])
 
     def _request(self, x: NDArray[Any] | Arrays, target: Target | Sequence[Target]) -> ExplanationRequest:
         """Return the batch of tensors *x*, with what *target* means for each."""
@@ -524,12 +526,18 @@ class Explainer(FixedArguments):
         return ExplanationRequest(tensor, [self._goal(one, look) for one, look in zip(each, looks, strict=True)], given)
 
     def _checked(self, tensor: NDArray[Any]) -> NDArray[Any]:
-        """Return *tensor*; ModelError where its rank is not that of the model's input."""
+        """Return *tensor*; ModelError where its rank or its type is not that of the model's input."""
         shape = self.network.image.shape
         if tensor.ndim == 0 or (shape is not None and tensor.ndim != len(shape)):
             raise ModelError(
                 f"the model takes {self.network.picture!r} {shape}, not an array {list(tensor.shape)}; "
                 "give a batch of preprocessed tensors"
+            )
+        dtype = None if self.network.image.dtype is None else self.network.image.dtype.numpy()
+        if dtype is not None and tensor.dtype != dtype:
+            raise ModelError(
+                f"the model takes {self.network.picture!r} as {dtype}, and this tensor is {tensor.dtype}; give "
+                f"{_other_type(dtype)}, or the tensor of Explainer.prepare(image)"
             )
         return tensor
 
@@ -543,16 +551,21 @@ class Explainer(FixedArguments):
                 request = ExplanationRequest(stack(batch[i].tensor for i in group), [goals[i] for i in group], extra)
                 found = (self._tiled or self._runner).run(request)
                 for row, (i, (compiled, one)) in enumerate(zip(group, found, strict=True)):
-                    yield self._assembled(batch[i].content, request.of([row]), compiled, one, looks[i])
+                    yield self._assembled(batch[i], request.of([row]), compiled, one, looks[i])
 
     def _assembled(
-        self, content: Any, request: ExplanationRequest, compiled: CompiledExplanation, results: Arrays, look: Look
+        self,
+        image: PreprocessedImage,
+        request: ExplanationRequest,
+        compiled: CompiledExplanation,
+        results: Arrays,
+        look: Look,
     ) -> Explanation:
-        """Return the explanation of *content*; of windows with the joined output, which *look* has."""
+        """Return the explanation of *image*; of windows with the joined output, which *look* has."""
         if self._tiled is None:
-            return self._assembler.explanation(content, request, compiled, results)
+            return self._assembler.explanation(image.content, request, compiled, results, name=image.name)
         tile, results = self._tiled.heaviest(request), {**look.outputs, **results}
-        return self._assembler.explanation(content, tile, compiled, results, joined=True)
+        return self._assembler.explanation(image.content, tile, compiled, results, name=image.name, joined=True)
 
     def _goal(self, wanted: Target, look: Look) -> Goal:
         wish = parse(self.target if wanted is None else wanted, self.class_names)
@@ -623,6 +636,11 @@ class Explainer(FixedArguments):
     def preprocessing(self) -> Preprocess:
         """How images become tensors; found out at the first use."""
         return self.network.preprocessing
+
+
+def _other_type(dtype: np.dtype[Any]) -> str:
+    """Return what to give for an input of *dtype*: quantised integers, or a cast."""
+    return "its quantised integers" if np.issubdtype(dtype, np.integer) else f"x.astype(np.{dtype})"
 
 
 def _listed(wanted: Target | Sequence[Target], count: int = 1) -> list[Target]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from onnxcam import files
 from onnxcam.deprecation import takes_old_names
 from onnxcam.explainer import explanation_html
 from onnxcam.explainer.drawing import EXACT, SUFFIXES, Drawing, check_drawing, is_figure
-from onnxcam.explainer.sheet import MapLook, Sheet, of_one
+from onnxcam.explainer.sheet import MapLook, Sheet, named, of_one
 from onnxcam.media import heatmap, planes, readable, signal_plot, video, volume
 from onnxcam.media import image as pictures
 from onnxcam.media.heatmap import BY_VALUE, Opacity, require_opacity
@@ -79,6 +80,7 @@ class Explanation:
         variant: What else the user chose that changes the map, such as ``samples=20``: a part of the names of files.
         note: What a default target was resolved to.
         warnings: What the user should know about this map.
+        name: The name of the image's file without the suffix; empty for an array.
     """
 
     image: NDArray[Any]
@@ -104,8 +106,14 @@ class Explanation:
     variant: str = ""
     note: str = ""
     warnings: tuple[str, ...] = ()
+    name: str = ""
     map_at: Callable[[tuple[int, ...]], NDArray[np.float32]] | None = field(default=None, repr=False)
     """A function that computes the map at another size (H, W); None for an input that is no image."""
+
+    def __repr__(self) -> str:
+        """Return one line: the image, the target, the method and the layer, without arrays."""
+        at, size = f" at {self.layer}" if self.layer else "", " × ".join(map(str, self.raw.shape))
+        return f"Explanation({self.name or 'an array'}: {named(self)}, {self.method}{at}, raw map {size})"
 
     @takes_old_names(alpha="opacity")
     def overlay(
@@ -124,7 +132,8 @@ class Explanation:
                 in what the network sees, over the image in its own colours.
             colormap: One of `onnxcam.media.colours.COLORMAPS`; None is ``"inferno"``, and ``"blues"`` for maps of
                 pixels, words and signals.
-            boxes: Draw the boxes of the map in white, and the explained detection or patch in green.
+            boxes: Draw the boxes of the map in white, and the explained detection or patch in green. A box of the map
+                that is all that the network sees shows no place, and is not drawn.
             times: An image is enlarged so many times, each of its pixels to a square.
 
         Raises:
@@ -176,7 +185,7 @@ class Explanation:
         drawn = heatmap.overlay(*large, opacity, colormap, seen=seen, on_paper=self.is_of_pixels)
         if not boxes:
             return drawn
-        for corners, colour in ((self.boxes(), WHITE), ([self.detection] if self.detection else [], GREEN)):
+        for corners, colour in ((self._placing_boxes(), WHITE), ([self.detection] if self.detection else [], GREEN)):
             drawn = heatmap.outlined(drawn, [[times * at for at in one] for one in corners], colour)
         return drawn
 
@@ -236,6 +245,13 @@ class Explanation:
             else heatmap.boxes(self.map, self.threshold if threshold is None else threshold, least)
         )
 
+    def _placing_boxes(self) -> list[tuple[int, int, int, int]]:
+        """Return the boxes of the map, without one that is all that the network sees: it shows no place."""
+        height, width = self.map.shape
+        x1, y1, x2, y2 = self.seen or (0, 0, width, height)
+        whole = _ALL * (min(x2, width) - max(x1, 0)) * (min(y2, height) - max(y1, 0))
+        return [one for one in self.boxes() if (one[2] - one[0]) * (one[3] - one[1]) < whole]
+
     @property
     def weights(self) -> list[dict[str, Any]] | None:
         """The parts of an input that is no image, and their values, without padding; None for an image."""
@@ -289,6 +305,13 @@ class Explanation:
             return str(self.target)
         return _in_file_name(self.words)[:_LONGEST].rstrip("-")
 
+    @property
+    def stem(self) -> str:
+        """The start of the names of files: the name of the image's file, or a checksum of the array."""
+        if self.name:
+            return self.name
+        return f"explanation-{zlib.crc32(np.ascontiguousarray(self.image).tobytes()):08x}"
+
     def start(self, stem: str, slug: str | None = None) -> str:
         """Return the start of the names of files: *stem*, the target, the method, and a layer and settings that are
         given.
@@ -301,10 +324,11 @@ class Explanation:
 
     @takes_old_names(alpha="opacity")
     def save(
-        self, directory: str | os.PathLike[str], stem: str = "explanation", **drawing: Unpack[Drawing]
+        self, directory: str | os.PathLike[str], stem: str | None = None, **drawing: Unpack[Drawing]
     ) -> dict[str, Path]:
         """Write the raw map (.npy), the overlay, and the map (.npy; of a NIfTI or DICOM volume .nii.gz); see `Drawing`.
 
+        The names of the files begin with *stem*; None is `stem`, so that another image has other files.
         The overlay of an image whose longer side is below 224 pixels is enlarged by a whole number, each pixel to a
         square.
         All that is not stated is ``opacity="value", colormap=None, boxes=False, maps="all", format="png",
@@ -314,7 +338,7 @@ class Explanation:
         Returns the paths by kind: ``"overlay"``, ``"map"``, ``"raw"``, and of a signal ``"time"``, the map along
         time as .csv; of a video ``"video"``, .mp4. OutputError where they cannot be written.
         """
-        return write_encoded(Path(directory), self.encode(stem, **drawing))
+        return write_encoded(Path(directory), self.encode(self.stem if stem is None else stem, **drawing))
 
     def encode(self, stem: str, **drawing: Unpack[Drawing]) -> dict[str, tuple[str, bytes]]:
         """Return the files that `save` writes: by kind the name and the content."""
@@ -360,12 +384,15 @@ class Explanation:
 setattr(Explanation, "map", _Computed())  # noqa: B010
 
 
+_ALL = 0.98
+"""The share of what the network sees from which a box is all of it."""
 _LONGEST = 60
 """The most characters of a target or a layer in the name of a file."""
 
 
 def _in_file_name(words: str) -> str:
-    return re.sub(r"[^\w.,=+-]+", "-", words).strip("-")
+    """Return *words* with only what a shell takes as it is: ``box=9,9,44,44 class=0`` is ``box-9-9-44-44-class-0``."""
+    return re.sub(r"[^\w.+]+", "-", words).strip("-")
 
 
 def write_encoded(folder: Path, encoded: Mapping[str, tuple[str, bytes]]) -> dict[str, Path]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnxcam import paths
 from onnxcam.explainer.explanation import Explanation
 from onnxcam.media import video
 from onnxcam.media.video import Clip
@@ -54,6 +55,7 @@ def explain_frames(
         map=np.stack([one * np.float32(scale) for one, scale in zip(maps, scales, strict=True)]),
         raw=np.stack([one.raw for one in found]),
         clip=clip,
+        name=paths.stem(path),
         note=note or best.note,
         warnings=(*filter(None, [video.few(path, explainer.frames, len(found))]), *_warnings(found)),
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxcam.errors import OnnxcamError, OutputError, ProviderError
+from onnxcam.errors import MethodError, OnnxcamError, OutputError, ProviderError
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.explainer.explanation import Explanation
 from onnxcam.explainer.sheet import MOST, Sheet, sheet
@@ -20,6 +20,8 @@ from onnxcam.targets import Target
 
 __all__ = ["ExplanationGrid", "explain_grid"]
 
+_WRAP = 6
+"""The most pictures of a sheet of one row."""
 _SIDE = 900
 """The longer side of a picture of a sheet, in pixels."""
 
@@ -39,6 +41,10 @@ class ExplanationGrid:
     explainers: Sequence[Explainer]
     found: list[list[list[Explanation]]] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        """Return one line: how many images and explainers, without maps."""
+        return f"ExplanationGrid({len(self.names)} images by {', '.join(one.method for one in self.explainers)})"
 
     @property
     def entries(self) -> list[dict[str, Any]]:
@@ -62,7 +68,8 @@ class ExplanationGrid:
     def sheet(self, **options: Any) -> Sheet:
         """Return the sheet: an image in each row, its targets, or methods and layers, in the columns.
 
-        With several methods or layers, each target has a row of its own. *options* are those of `sheet`.
+        With several methods or layers, each target has a row of its own. A single row of more than six pictures is
+        broken into several. *options* are those of `sheet`.
         """
         rows: list[list[Explanation | None]] = []
         titles: list[str] = []
@@ -76,7 +83,7 @@ class ExplanationGrid:
         heads = self._heads() if len(self.explainers) > 1 else ()
         widest = max(map(len, rows), default=0)
         padded = [[*row, *[None] * (widest - len(row))] for row in rows]
-        return sheet(padded, **{"rows": titles if many else (), "columns": heads, **options})
+        return sheet(padded, **{"rows": titles if many else (), "columns": heads, "wrap": _WRAP, **options})
 
     def _heads(self) -> list[str]:
         """Return the titles of the explainers: what differs, the method or the layer."""
@@ -106,12 +113,15 @@ def explain_grid(
         progress: Wraps the images.
 
     Raises:
+        MethodError: an explainer finds all concepts of an image.
         OnnxcamError: no image could be explained.
     """
     if len(names) * len(explainers) > MOST:
         raise OutputError(
             f"{len(names)} images by {len(explainers)} explainers are too many for a sheet; it has {MOST} pictures"
         )
+    if any(one.finds_concepts for one in explainers):
+        raise MethodError("a sheet has one map of dff; choose the concept, settings={'rank': 1} (--set rank=1)")
     grid = ExplanationGrid(names, explainers)
     for name in progress(names, len(names)):
         try:

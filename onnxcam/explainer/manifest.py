@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, Unpack
 
-from onnxcam import files, journal
+from onnxcam import files, journal, paths
 from onnxcam.errors import OnnxcamError
 from onnxcam.explainer.concept_maps import ConceptMaps
 from onnxcam.explainer.drawing import SMALL, Drawing
@@ -312,7 +312,7 @@ class Folder(files.OutputFolder):
 
         Another run is one of another model, preprocessing or input.
         """
-        first = stem = image.name.removesuffix("".join(image.suffixes[-2:])) if image.suffix == ".gz" else image.stem
+        first = stem = paths.stem(image)
         count = 1
         while self._is_taken(explanation.start(stem), (str(image), run)):
             count += 1

@@ -9,6 +9,7 @@ from dataclasses import FrozenInstanceError, fields
 from typing import Any, NoReturn, TypedDict
 
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from onnxcam.graph.io import to_proto
 from onnxcam.model.inputs import InputValue
@@ -121,5 +122,12 @@ def _short(value: Any) -> str:
     return " ".join(_SHORT.repr(dict(value) if isinstance(value, Mapping) else value).split())
 
 
-_SHORT = reprlib.Repr()
+class _Brief(reprlib.Repr):
+    """Short words for values; an array is its type and shape."""
+
+    def repr_ndarray(self, array: NDArray[Any], _: int) -> str:
+        return f"<{array.dtype} {list(array.shape)}>"
+
+
+_SHORT = _Brief()
 _SHORT.maxstring = _SHORT.maxother = 60

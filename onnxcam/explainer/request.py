@@ -25,10 +25,16 @@ class PreprocessedImage:
     Attributes:
         content: What the model's modality reads: uint8 [H, W, 3] RGB, or a volume.
         tensor: The model's input tensor, [1, …].
+        name: The name of its file without the suffix; empty for an array.
     """
 
     content: Any
     tensor: Array
+    name: str = ""
+
+    def __repr__(self) -> str:
+        """Return one line: the name and the shape of the tensor, without arrays."""
+        return f"PreprocessedImage({self.name or 'an array'}: {' × '.join(map(str, self.tensor.shape))})"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -60,6 +60,11 @@ class Sheet:
 
     grid: FigureGrid
 
+    def __repr__(self) -> str:
+        """Return one line: how many pictures, without them."""
+        rows = self.grid.rows
+        return f"Sheet({len(rows)} × {max(map(len, rows))} pictures{f', {self.grid.title}' if self.grid.title else ''})"
+
     @cached_property
     def figure(self) -> Figure:
         """The figure of matplotlib, to be changed further."""
@@ -98,6 +103,7 @@ def sheet(
     height: float = 1.7,
     dpi: int = 200,
     font: float = 8.0,
+    wrap: int | None = None,
 ) -> Sheet:
     """Return explanations in rows and columns, as one figure for a paper or a slide.
 
@@ -116,6 +122,7 @@ def sheet(
         height: The height of a picture, in inches.
         dpi: Pixels in an inch of a PNG.
         font: The size of the text, in points.
+        wrap: A single row of more pictures than this is broken into rows of about equal length; None: it stays one.
 
     Raises:
         OutputError: matplotlib is not installed (extra ``figures``), there is nothing to draw, or too much.
@@ -134,6 +141,8 @@ def sheet(
     heads = [""] * original + list(columns) if columns else []
     if original:
         panels = [[_first(row), *drawn] for row, drawn in zip(grid, panels, strict=True)]
+    if wrap is not None and len(panels) == 1 and len(panels[0]) > wrap:
+        panels, heads = _wrapped(panels[0], heads, wrap), []
     label = f"share of the largest value{_WITHIN[scale] if len(every) > 1 else ''}"
     bars = (
         [ColourBar(*kind, label) for kind in dict.fromkeys(colours_of(one, look) for one in every)] if colorbar else []
@@ -210,6 +219,16 @@ def _original(one: Explanation) -> NDArray[np.uint8]:
     """Return what is explained, without its map."""
     is_image = one.image.ndim == 3 and one.image.shape[-1] == 3 and one.map.ndim == 2 and one.signal is None
     return one.image if is_image and one.parts is None else one.overlay(0.0)
+
+
+def _wrapped(panels: Sequence[FigurePanel], heads: Sequence[str], most: int) -> list[list[FigurePanel]]:
+    """Return rows of *most* panels at most, about equally long; the title of its column is part of a panel's."""
+    titles = [*heads, *[""] * (len(panels) - len(heads))]
+    titled = [
+        replace(one, title="\n".join(filter(None, (head, one.title)))) for one, head in zip(panels, titles, strict=True)
+    ]
+    length = -(-len(titled) // -(-len(titled) // most))
+    return [titled[at : at + length] for at in range(0, len(titled), length)]
 
 
 def _first(row: Sequence[Explanation | None]) -> FigurePanel:

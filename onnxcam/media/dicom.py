@@ -38,6 +38,7 @@ _HEADER = (
 _UNEVEN = 0.05
 """The share of the distance between slices by which a distance may differ from the others."""
 _TURNED = 1e-3
+_SKEW = 0.01
 _TO_RAS = np.diag([-1.0, -1.0, 1.0])
 """DICOM's axes point to the left, the back and the head; NIfTI's to the right, the front and the head."""
 _SHOWN = 5
@@ -122,6 +123,11 @@ def _header(pydicom: Any, path: str) -> _Slice | None:
                 "be rescaled; export the series again, or set RescaleSlope to 1"
             )
         turn = _numbers(tags, "ImageOrientationPatient", 6)
+        if turn is not None and not np.allclose(turn.reshape(2, 3) @ turn.reshape(2, 3).T, np.eye(2), atol=_SKEW):
+            raise ImageError(
+                f"{in_message(path)}: its ImageOrientationPatient, {', '.join(f'{one:g}' for one in turn)}, is no two "
+                "perpendicular directions of length 1; export the series again, or convert it to NIfTI, with dcm2niix"
+            )
         spacing = _numbers(tags, "PixelSpacing", 2)
         return _Slice(
             path,

@@ -43,7 +43,9 @@ def read(path: Path) -> NumberTable:
     text = paths.read_text(path, ImageError, "table").removeprefix("\ufeff")
     table = read_cells(text.splitlines(), name)
     if not table.rows:
-        what = "has a header and no rows" if table.above else "is empty"
+        count = len(table.above)
+        what = f"has {count} rows of words and none of numbers" if count > 1 else "has a header and no rows"
+        what = what if count else "is empty"
         raise ImageError(f"{name}: the table {what}; give one with a row for each sample")
     rows, width = table.rows, len(table.rows[0][1])
     header, units, notes = _header(table, width)
@@ -61,6 +63,7 @@ def read(path: Path) -> NumberTable:
     names = tuple(header[at] for at in kept) if header else ()
     if clock is None:
         return NumberTable(values, names, notes=notes)
+    _require_order([(at, row[clock]) for at, row in rows], header[clock], name)
     rate = _rate([row[clock] for _, row in rows], 1e-3 if _MILLI.search(units[clock]) else 1.0)
     known = f"{rate:g} samples in a second" if rate else "its steps are not even, so each row counts as one sample"
     note = f"column {plain(header[clock], 60)!r} is the time and no channel: {known}"
@@ -105,6 +108,16 @@ def _numbers(rows: Sequence[tuple[int, list[str]]], kept: Sequence[int], name: s
                     "row or column out"
                 )
     raise ImageError(f"{name}: is no table of numbers")
+
+
+def _require_order(cells: Sequence[tuple[int, str]], title: str, name: str) -> None:
+    """Raise ImageError where a column of times falls: its samples are not in their order."""
+    for (_, before), (at, after) in pairwise(cells):
+        if is_number(before) and is_number(after) and float(after) < float(before):
+            raise ImageError(
+                f"{name}: the time, column {plain(title, 60)!r}, falls in row {at}, from {before.strip()} to "
+                f"{after.strip()}; sort the rows by time, or rename the column if it is none"
+            )
 
 
 def _rate(cells: Sequence[str], second: float) -> float | None:

@@ -54,6 +54,11 @@ class Part:
 class Reading(list[Part]):
     """What was read of a model: a list of `Part`. Notebooks show it as a table; guesses are marked."""
 
+    def __repr__(self) -> str:
+        """Return one line: what each part was read as, guesses marked."""
+        said = (f"{one.name}: {one.value}{' (a guess)' if one.guessed else ''}" for one in self)
+        return f"Reading({', '.join(said)})"
+
     def _repr_html_(self) -> str:
         rows = [
             (("⚠ " if one.guessed else "") + one.name, one.value, SOURCES[one.source], one.why if one.why else "")

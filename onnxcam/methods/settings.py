@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from onnxcam import numbers
 from onnxcam.errors import MethodError
-from onnxcam.methods.base import Method
+from onnxcam.methods.base import AUTO, Method
 
-__all__ = ["ImageSet", "read_settings", "require_share"]
+__all__ = ["ImageSet", "read_settings", "require_layer_is_used", "require_share"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,16 @@ def read_settings(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
         )
 
     return numbers.read_settings(method.id, method.settings, given, read, MethodError)
+
+
+def require_layer_is_used(methods: Collection[Method], layer: str | Sequence[str] | None) -> None:
+    """Raise MethodError where a *layer* is named, and none of *methods* uses a layer that can be chosen."""
+    if layer not in (None, AUTO) and not any(method.uses_layer for method in methods):
+        named = ", ".join(method.id for method in methods)
+        raise MethodError(
+            f"{named} {'uses' if len(methods) == 1 else 'use'} no layer that can be chosen; leave out layer= "
+            "(--layer), or take a method at a layer, such as gradcam or layercam"
+        )
 
 
 def require_share(method: str, **settings: float) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.errors import GradientError, MethodError, MissingRuleError, OnnxcamError
-from onnxcam.explainer.explainer import Explainer
+from onnxcam.explainer.explainer import CONCEPTS, Explainer
 from onnxcam.explainer.grid import ExplanationGrid, explain_grid
 from onnxcam.methods import Method, find_method
+from onnxcam.methods.settings import require_layer_is_used
 from onnxcam.metrics.sanity import rank_correlation
 from onnxcam.progress import Progress, quiet
 from onnxcam.targets import Target
@@ -44,7 +45,7 @@ class MethodRow:
 
     Attributes:
         method: Its id.
-        seconds: The time that an image takes, without the first one if there are several.
+        seconds: The time that an image takes, without what is needed once: imports, sessions and their first run.
         agreement: The mean rank correlation of its maps with those of the other methods; None where there are none.
         nearest: The method whose maps agree most; None where there is none.
         assumes: What it assumes, in words.
@@ -74,6 +75,11 @@ class MethodComparison:
     methods: Sequence[str]
     agreement: NDArray[np.float64]
     grid: ExplanationGrid
+
+    def __repr__(self) -> str:
+        """Return one line: the methods and their mean agreement, without maps."""
+        said = ", ".join(row.method + ("" if row.agreement is None else f" {row.agreement:.2f}") for row in self.rows)
+        return f"MethodComparison({len(self.grid.names)} images: {said})"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the table, and the agreement of each two methods."""
@@ -109,12 +115,14 @@ def compare_methods(
         progress: Wraps the images of each method.
 
     Raises:
-        MethodError: no method of that name, or none applies.
+        MethodError: fewer than two methods, one of unknown name, none that applies, or a layer that none uses.
     """
+    if len(set(methods)) < 2:
+        raise MethodError(f"there is nothing to compare {' '.join(map(repr, methods))} with; name two methods or more")
+    require_layer_is_used([find_method(method) for method in methods], explainer.layer)
     grids: dict[str, tuple[ExplanationGrid, float]] = {}
     refused: dict[str, str] = {}
     for method in dict.fromkeys(methods):
-        find_method(method)
         try:
             grids[method] = _timed(explainer, method, names, targets, strict=strict, progress=progress)
         except (MethodError, GradientError, MissingRuleError) as error:
@@ -165,7 +173,11 @@ def _timed(
     progress: Progress,
 ) -> tuple[ExplanationGrid, float]:
     """Return the explanations by *method*, and the seconds for an image."""
-    own = explainer.replace(method=method, settings={}, layer=explainer.layer if _uses_layer(method) else None)
+    settings = {"rank": 1} if method == CONCEPTS else {}
+    layer = explainer.layer if find_method(method).uses_layer else None
+    own = explainer.replace(method=method, settings=settings, layer=layer)
+    if len(names) == 1 and find_method(method).in_graph:  # of methods of many passes, the first is no matter
+        explain_grid([own], names, targets, strict=strict)
     starts: list[float] = []
 
     def ticked(items: Any, total: int) -> Any:
@@ -176,10 +188,6 @@ def _timed(
     grid = explain_grid([own], names, targets, strict=strict, progress=ticked)
     steps = np.diff([*starts, time.perf_counter()])
     return grid, float(np.median(steps[1:] if len(steps) > 1 else steps))
-
-
-def _uses_layer(method: str) -> bool:
-    return find_method(method).uses_layer
 
 
 def _joined(grids: Sequence[ExplanationGrid]) -> ExplanationGrid:

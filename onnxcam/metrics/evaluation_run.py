@@ -15,6 +15,8 @@ from onnxcam.graph.io import ModelLike, load
 from onnxcam.graph.model_files import model_hash
 from onnxcam.hub import name_of
 from onnxcam.media.video import frames_of
+from onnxcam.methods import find_method
+from onnxcam.methods.settings import require_layer_is_used
 from onnxcam.metrics.base import Case, Curve, Metric
 from onnxcam.metrics.dataset import Dataset, Item
 from onnxcam.metrics.lookup import choose, choose_methods, sort_settings
@@ -95,6 +97,7 @@ class EvaluationRun:
                 "--shard, and measure it in a run of its own"
             )
         own = sort_settings(settings or {}, ids, chosen)
+        require_layer_is_used([find_method(id) for id in ids], layer)
         options: dict[str, Any] = {"provider": provider, "preprocess": preprocess, "labels": labels}
         options |= {"text_model": text_model, "tokenizer": tokenizer}
         options |= {"rate": rate, "start": start, "resample": resample}
@@ -135,7 +138,9 @@ class EvaluationRun:
     def sources(self) -> Iterator[MapSource]:
         """Yield the sources of maps: methods, then baselines."""
         for id in self.methods:
-            explainer = Explainer(method=id, settings=self.empty.settings[id], **self._options)
+            layer = self._options["layer"] if find_method(id).uses_layer else None
+            own = {**self._options, "layer": layer}
+            explainer = Explainer(method=id, settings=self.empty.settings[id], **own)
             yield of_method(explainer, self.dataset.channel)
         for id in self.baselines:
             yield baseline(id, self.dataset.channel, self.empty.seed)

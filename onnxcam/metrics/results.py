@@ -79,6 +79,14 @@ class Evaluation:
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     guessed: dict[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Return one line: the model, and how many images, methods and metrics, without their values."""
+        images = len({row.image for row in self.rows})
+        return (
+            f"Evaluation({self.model or 'a model'}: {images} images, methods {', '.join(self.methods) or 'none'}, "
+            f"metrics {', '.join(self.better) or 'none'})"
+        )
+
     @property
     def outcomes(self) -> list[CheckResult]:
         """Old name of ``checks``."""

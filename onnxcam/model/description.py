@@ -46,7 +46,7 @@ from onnxcam.model.said import check_said
 from onnxcam.model.signal_modality import ImageOrSignalModality
 from onnxcam.model.signal_reading import signal_modality
 from onnxcam.model.signals import SignalChoice
-from onnxcam.model.stitched import StitchedOutput
+from onnxcam.model.stitched import StitchedOutput, joinable
 from onnxcam.model.text import find_text_tower, takes_texts
 from onnxcam.preprocess import Preprocess, ResolvedPreprocess, Spec, TensorSpec
 from onnxcam.structure.layout import GridLayout, Layout, may_be_image, picture_layout
@@ -374,7 +374,11 @@ class ModelDescription:
         if shape[layout.channel] == 3:
             return ClipModality(layout, clip_length(shape, layout), lambda: self._frame_preprocess, self.frames, other)
         lengths = layout.size(self.image) if self.tiling is None else ()
-        return VolumeModality(layout, dtype, spec, self.warnings.append, source, lengths, other)
+        return VolumeModality(layout, dtype, spec, self.warnings.append, source, lengths, other, self._joins_windows)
+
+    def _joins_windows(self) -> bool:
+        """Whether the model has an output that windows can join."""
+        return joinable(self.task) is not None
 
     def guess_by(self, paths: Sequence[str | os.PathLike[str]]) -> None:
         """Let the first volume of *paths* that can be read decide the guess of a scaling, if it is one.
@@ -467,12 +471,19 @@ class ModelDescription:
 
         def join() -> NDArray[Any]:
             joined, apart = stitched.join(feeds[self.picture], run)
-            if not self._windows_differ and (said := stitched.warning(apart)):
+            if not self._windows_differ and (said := stitched.warning(apart, is_fixed=self._is_size_fixed)):
                 self._windows_differ = True
                 self.warn(said)
             return joined
 
         return stitched.outputs(names, self.outputs, join)
+
+    @cached_property
+    def _is_size_fixed(self) -> bool:
+        """Whether the file fixes the lengths of the image input."""
+        image = PreparedModel.open(self.model, self.wrt, None, self.cache).image
+        layout = picture_layout(image)
+        return layout is not None and all(isinstance(n, int) for n in layout.size(image))
 
     @cached_property
     def _kept(self) -> PreparedModel:

@@ -200,6 +200,8 @@ class VolumeModality:
     """The lengths that the network takes, no number for an open one; empty for any, window by window."""
     other: str = ""
     """What to do with a model of clips of video or of several channels; empty for a model of volumes."""
+    joins: Callable[[], bool] = lambda: True
+    """Whether the network's output over windows can be joined."""
 
     @property
     def reading(self) -> Part:
@@ -283,10 +285,8 @@ class VolumeModality:
         if any(isinstance(n, int) and n != own for n, own in zip(self.lengths, size, strict=False)):
             wanted = [n if isinstance(n, int) else own for n, own in zip(self.lengths, size, strict=True)]
             takes, own = (" × ".join(map(str, one)) for one in (wanted, size))
-            raise ImageError(
-                f"the model takes volumes of {takes}, and this one is {own}; explain it window by window "
-                f"(--window {','.join(map(str, wanted))}), or resample it"
-            )
+            windows = f"explain it window by window (--window {','.join(map(str, wanted))}), or " * self.joins()
+            raise ImageError(f"the model takes volumes of {takes}, and this one is {own}; {windows}resample it")
 
     def _guess(self, seen: Volume) -> VolumeScaling:
         guessed = volume.guess(seen.data, self.dtype, self.layout.channel)

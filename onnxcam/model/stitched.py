@@ -15,10 +15,16 @@ from onnxcam.targets.aim import WeightsAim
 from onnxcam.targets.dense import DenseOutput
 from onnxcam.targets.goal import Array, Goal
 
-__all__ = ["StitchedOutput"]
+__all__ = ["StitchedOutput", "joinable"]
 
 _FAR_APART = 0.02
 """Windows whose outputs differ by a larger share of the variance do not see all that the network uses (decision 32)."""
+
+
+def joinable(task: Task) -> DenseOutput | None:
+    """Return the output of *task* that windows can join: a value for each place; None where it has no such."""
+    output = task.dense
+    return None if output is None or output.grid or type(output) is not DenseOutput else output
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,8 @@ class StitchedOutput:
 
         *run* returns the tensor of a name for one window; *covers* says whether a tensor and its layout cover it.
         """
-        output = task.dense
-        if output is None or output.grid or type(output) is not DenseOutput:
+        output = joinable(task)
+        if output is None:
             raise ModelError(
                 f"a window (--window) is for models with a value for each pixel or voxel, and this is {task.name}; "
                 "leave it out"
@@ -83,14 +89,18 @@ class StitchedOutput:
         overlapping = replace(self, tiling=replace(self.tiling, overlap=0.5))
         return found, 0.0 if part is None else overlapping._apart(*overlapping._joined(part, run))
 
-    def warning(self, apart: float) -> str:
-        """Return a warning where tiles are so far *apart* that the network sees further than one; else nothing."""
+    def warning(self, apart: float, *, is_fixed: bool) -> str:
+        """Return a warning where tiles are so far *apart* that the network sees further than one; else nothing.
+
+        *is_fixed*: the network takes no other window.
+        """
         if apart <= _FAR_APART:
             return ""
+        larger = "and it takes no larger window; export it for one, or resample the image to fewer windows"
         return (
             f"windows differ where they overlap, by {apart:.0%} of the variance of {self.output.tensor!r}: the network "
-            f"sees further than a window of {self.tiling}, so prediction and map are not those of the whole; take a "
-            "larger window (--window)"
+            f"sees further than a window of {self.tiling}, so prediction and map are not those of the whole"
+            f"{', ' + larger if is_fixed else '; take a larger window (--window)'}"
         )
 
     def _apart(self, found: Array, squares: float) -> float:

@@ -10,6 +10,7 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.bake.bake import bake
+from onnxcam.bake.outputs import MapSize
 from onnxcam.bake.providers import inspect, named
 from onnxcam.errors import MethodError, ModelError, PreprocessError, TargetError
 from onnxcam.media import heatmap
@@ -19,6 +20,11 @@ from tests.bake.baked import SHAPES, SIZE, picture, session, tensor
 from tests.networks import HAND_X, hand_model
 from tests.precision import network as half
 from tests.quantized import qdq
+
+
+def own_size(method: str) -> MapSize:
+    """The size of the method's map: a layer's, or the input's."""
+    return "layer" if METHODS[method].at_layer else "input"
 
 
 def flat(method: str, raw: np.ndarray) -> np.ndarray:
@@ -31,7 +37,7 @@ def flat(method: str, raw: np.ndarray) -> np.ndarray:
     [id for id, each in METHODS.items() if each.in_graph and not (each.needs_attention or each.needs_words)],
 )
 def test_the_map_is_that_of_python(method: str, tmp_path: Path) -> None:
-    made = bake(SHAPES, tmp_path / "b.onnx", method, target="star", map_size="layer")
+    made = bake(SHAPES, tmp_path / "b.onnx", method, target="star", map_size=own_size(method))
     (cpu,) = inspect(made.path, named("cpu"))
     assert not cpu.lacks
     raw = Explainer(SHAPES, method=method).attribute(tensor(2), target="star")

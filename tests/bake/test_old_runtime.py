@@ -14,6 +14,7 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.bake.bake import bake
+from onnxcam.bake.outputs import MapSize
 from onnxcam.errors import ModelError
 from onnxcam.media import heatmap
 from onnxcam.methods import METHODS
@@ -60,7 +61,8 @@ def cases(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
         maps = np.stack([heatmap.normalize(heatmap.flat(one, axis, summed=summed)) for one in raw])
         for opset in (18, 17, 13) if method == "gradcam" else (18, 13):
             name = f"{method}-{opset}"
-            bake(SHAPES, folder / f"{name}.onnx", method, target="star", map_size="layer", opset=opset)
+            size: MapSize = "layer" if METHODS[method].at_layer else "input"
+            bake(SHAPES, folder / f"{name}.onnx", method, target="star", map_size=size, opset=opset)
             np.savez(folder / f"{name}.npz", image=tensor(2))
             yield name, maps
     for model in ("classifier_fc", "classifier_vit"):

@@ -36,7 +36,7 @@ def test_the_table_says_time_agreement_and_what_is_assumed(onnxcam: Run) -> None
 def test_what_cannot_be_compared_is_one_line(onnxcam: Run) -> None:
     for words, says in (
         (("-m", "gradcan"), "Did you mean 'gradcam'"),
-        (("-m", "legrad"), "none of the methods applies; the first: legrad needs a transformer"),
+        (("-m", "legrad", "-m", "chefer"), "none of the methods applies; the first: legrad needs a transformer"),
         (("--sheet", "sheet.txt"), "a sheet is .png, .pdf or .svg"),
     ):
         ran = onnxcam("compare-methods", SHAPES, PICTURES[0], *words)

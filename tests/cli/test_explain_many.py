@@ -67,7 +67,7 @@ def test_strict_ends_it_at_the_first(onnxcam: Run, detector: Path) -> None:
     assert ran.err.endswith("; 1 of 3 images are done and kept in 'out': repeat the command to resume\n")
     assert ran.err.count("\n") == 1
     assert sorted(path.name for path in Path("out").iterdir() if path.suffix != ".npy") == [
-        "a-box=-9,-9,44,44-class=0-layercam-overlay.jpg",
+        "a-box-9-9-44-44-class-0-layercam-overlay.jpg",
         "journal.jsonl",
     ]
 

@@ -178,7 +178,10 @@ def test_command(onnxcam: Run) -> None:
     assert not Path("out/journal.jsonl").exists()
     ran = onnxcam(*words, "--boxes")
     assert ran.code == 2
-    assert "--boxes is for one map, and dff draws all concepts; choose one, --set rank=1" in " ".join(ran.err.split())
+    assert (
+        "--boxes has no effect where dff draws all concepts; leave it out, or choose one concept, --set rank=1"
+        in " ".join(ran.err.split())
+    )
     ran = onnxcam(*words, "--set", "rank=1", "--target", "1", "-o", "ranked")
     assert ran.code == 0, ran.err
     assert [row.split("\t")[0] for row in ran.out.splitlines()[1:]] == ["one.png", "two.png"]

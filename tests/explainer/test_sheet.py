@@ -57,6 +57,19 @@ def test_maps_of_an_image_share_a_scale(best: list[onnxcam.Explanation]) -> None
         np.testing.assert_array_equal(second.image, heatmap.overlay(weak.image, weak.map * factor))
 
 
+def test_a_row_that_is_too_long_is_broken(best: list[onnxcam.Explanation]) -> None:
+    rows = onnxcam.sheet([*best, best[0]], columns=["a", "b", "c"], original=True, wrap=3).grid.rows
+    assert [[panel.title.partition("\n")[0] for panel in row] for row in rows] == [["", "a"], ["b", "c"]]
+    assert len(onnxcam.sheet([*best, best[0]]).grid.rows) == 1
+
+
+def test_a_box_of_all_that_is_seen_is_not_drawn(best: list[onnxcam.Explanation]) -> None:
+    everywhere = replace(best[0], map=np.ones_like(best[0].map))
+    assert everywhere.box() == (0, 0, *everywhere.map.shape[::-1])
+    np.testing.assert_array_equal(everywhere.overlay(boxes=True), everywhere.overlay())
+    assert (best[0].overlay(boxes=True) != best[0].overlay()).any()
+
+
 def test_a_figure_has_the_image_beside_and_a_bar(best: list[onnxcam.Explanation], tmp_path: Path) -> None:
     one = best[0]
     full, bare = one.figure(), one.figure(colorbar=False, title="", original=False)

@@ -126,6 +126,7 @@ def test_a_network_that_sees_further_than_a_window_is_pointed_out(overlap: float
         for model in (near, far)
     ]
     assert not [one for one in said[0] if "windows differ" in one]
+    assert "and it takes no larger window; export it for one" in " ".join(said[1])
     assert [
         one for one in said[1] if "% of the variance of 'y': the network sees further than a window of 16 × 16" in one
     ]
@@ -260,6 +261,12 @@ def test_a_volume_of_another_size_than_the_network_takes() -> None:
     message = r"takes volumes of 16 × 16 × 16, and this one is 22 × 27 × 20; .* \(--window 16,16,16\), or resample it"
     with pytest.raises(ImageError, match=message):
         Explainer(network(*WINDOW), preprocess="raw")(VOLUME)
+    model = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["": 20]> main (float[n, 1, 16, 16, 16] x) => (float[n, 2] y) {
+            a = Concat<axis = 1>(x, x)  h = GlobalAveragePool(a)  y = Flatten(h)
+        }""")
+    with pytest.raises(ImageError, match=r"this one is 22 × 27 × 20; resample it$"):  # no output to join
+        Explainer(model, "gradient", preprocess="raw")(VOLUME)
 
 
 def test_gradcam_of_several_layers_and_signed() -> None:

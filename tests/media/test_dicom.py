@@ -107,6 +107,10 @@ def cut(path: Path, count: int = 20) -> None:
         (lambda f: write(f, 15, VOXELS[0, :4]), "slices of several sizes: 5 x 8, but 5 x 4 in .*dcm; leave out"),
         (lambda f: write(f, 15, VOXELS[0], PixelSpacing=[1, 1]), "slices of several directions or pixel spacings"),
         (lambda f: write(f, 15, VOXELS[0], ImagePositionPatient=None), "does not say where its slice lies"),
+        (
+            lambda f: write(f, 15, VOXELS[0], ImageOrientationPatient=[0] * 6),
+            "its ImageOrientationPatient, 0, 0, 0, 0, 0, 0, is no two perpendicular directions of length 1; export",
+        ),
         (lambda f: write(f, 15, VOXELS[0], NumberOfFrames=3), "has 3 frames in one file, no grey slice; convert it"),
         (lambda f: write(f, 15, VOXELS[0], SamplesPerPixel=3), "has colours, no grey slice"),
         (

@@ -159,6 +159,11 @@ def test_a_first_column_that_only_grows_is_a_channel(tmp_path: Path) -> None:
         ("", r"a\.csv: the table is empty; give one with a row for each sample"),
         ("\n \n", "the table is empty"),
         ("a,b\n", "has a header and no rows"),
+        (
+            "word,place\nred,left\nblue,right\n",
+            "the table has 3 rows of words and none of numbers; give one with a row",
+        ),
+        ("time,x\n2,1\n1,5\n0,3\n", "the time, column 'time', falls in row 3, from 2 to 1; sort the rows by time, or"),
         ("a,b\n1,2\n3,x\n", r"a\.csv: row 3, column 2 is 'x', no finite number; mend that cell, or leave its row"),
         ("1\n2,3\n4,5\n", "row 2 has 2 columns, and the others 1; mend that row"),
         ("n/a\n2\n", "row 1, column 1 is 'n/a', no finite number"),

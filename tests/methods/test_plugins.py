@@ -87,6 +87,9 @@ def test_what_cannot_be_imported_is_one_line(onnxcam: Callable[..., Ran], text: 
 
 
 def test_a_module_that_is_not_there(onnxcam: Callable[..., Ran]) -> None:
+    for name, what in (("./", "a folder"), ("cams/mine", "no .py file")):
+        ran = onnxcam("inspect", SHAPES, "--import", name)
+        assert (ran.code, f"--import {name}: it is {what}; give a .py file, or the name of" in ran.err) == (2, True)
     ran = onnxcam("inspect", SHAPES, "--import", "mine.cams")
     assert (ran.code, "--import mine.cams: no module of that name is in this folder or installed" in ran.err) == (
         2,
