@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import onnx_ir as ir
 
@@ -18,6 +18,7 @@ from onnxcam.media.volume import SCALINGS
 from onnxcam.metadata.reading import Reading
 from onnxcam.metadata.reserved import load_bare, stamp_of
 from onnxcam.methods import METHODS, Method, explanation_graph
+from onnxcam.methods.libraries import missing
 from onnxcam.methods.plugins import load_installed
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.diagnose import choose_layer
@@ -31,9 +32,10 @@ from onnxcam.targets import Aim, Scores, Task
 from onnxcam.targets.classification import Classes
 from onnxcam.targets.descriptions import Descriptions
 from onnxcam.targets.detection import Detections
+from onnxcam.targets.kinds import Group
 from onnxcam.text_towers import TextTower
 
-__all__ = ["TRIED", "LayerRow", "ModelReport", "Row", "class_names", "every_layer", "survey"]
+__all__ = ["TRIED", "ClassList", "LayerRow", "ModelReport", "Row", "SaidOfModel", "class_list", "every_layer", "survey"]
 
 Row = tuple[str, str, str]
 
@@ -88,13 +90,13 @@ class ModelReport:
     warnings: list[str] = field(default_factory=list)
 
 
-def every_layer(path: PathLike) -> list[LayerRow]:
+def every_layer(path: PathLike, **said: Unpack[SaidOfModel]) -> list[LayerRow]:
     """Return every layer of the model at *path* that can be named, from the image on.
 
     The automatic choice is for the default target. OnnxcamError where the model has none.
     """
     with explaining_invalid_models(path):
-        description = ModelDescription(path, "cpu")
+        description = _description(path, said)
         prepared, aim = description.open(), description.tasks[0].aim
         if aim is None:
             raise LayerError(f"{path}: {description.tasks[0].name} has no default target, so no layers are on its way")
@@ -130,25 +132,65 @@ class LayerRow:
     auto: bool
 
 
-def class_names(path: PathLike, labels: PathLike | None = None, task: str | None = None) -> list[str]:
-    """Return the names of the classes of the model at *path*; TargetError where they are not known.
+@dataclass(frozen=True)
+class ClassList:
+    """The names of a model's classes, whether a target may be a group of them, and whether the names are a guess."""
+
+    names: list[str]
+    has_groups: bool
+    guessed: bool
+
+
+def class_list(path: PathLike, labels: PathLike | None = None, task: str | None = None) -> ClassList:
+    """Return the classes of the model at *path*; TargetError where their names are not known.
 
     *labels* is a file of names, *task* what the model does; None reads them from the file.
     """
-    said = {} if task is None else {"task": task}
-    found = ModelDescription(path, "cpu", labels=labels, said=said).class_names
+    description = _description(path, {"labels": labels, "task": task})
+    found = description.class_names
     if not found:
         raise TargetError(f"{path}: no names of classes are known; give them with --labels FILE, one a line")
-    return list(found)
+    return ClassList(list(found), Group in description.task.resolvers, description.names.origin(len(found)) == "guess")
 
 
-def survey(path: ModelLike) -> ModelReport:
-    """Return what the model, or that at *path*, is. What cannot be found out is a warning; ModelError if invalid."""
+def survey(path: ModelLike, **said: Unpack[SaidOfModel]) -> ModelReport:
+    """Return what the model, or that at *path*, is, with what the user *said* of it.
+
+    What cannot be found out is a warning. ModelError if the model is invalid; OnnxcamError if what was said does not
+    fit it.
+    """
     with explaining_invalid_models(path):
-        return _survey(path)
+        return _survey(path, said)
 
 
-def _survey(path: ModelLike) -> ModelReport:
+class SaidOfModel(TypedDict, total=False):
+    """What the user says of a model; None where nothing is said. See `onnxcam.Explainer`."""
+
+    labels: PathLike | None
+    task: str | None
+    scores_output: str | None
+    boxes_output: str | None
+    letters: str | None
+    preprocess: str | None
+
+
+def _description(path: ModelLike, said: SaidOfModel) -> ModelDescription:
+    parts = {
+        "task": said.get("task"),
+        "scores": said.get("scores_output"),
+        "boxes": said.get("boxes_output"),
+        "letters": said.get("letters"),
+    }
+    return ModelDescription(
+        path,
+        "cpu",
+        preprocess=said.get("preprocess"),
+        labels=said.get("labels"),
+        said={name: value for name, value in parts.items() if value is not None},
+    )
+
+
+def _survey(path: ModelLike, said: SaidOfModel) -> ModelReport:
     model = load_bare(path)
     operators = Counter(f"{node.domain}::{node.op_type}".removeprefix("::") for node in model.graph.all_nodes())
     words = (model.producer_name, model.producer_version)
@@ -160,13 +202,15 @@ def _survey(path: ModelLike) -> ModelReport:
         operators=dict(operators.most_common()),
     )
     try:
-        description = ModelDescription(path, "cpu")
+        description = _description(path, said)
         prepared = description.open()
         found.inputs = [_tensor(value) for value in prepared.model.graph.inputs]
         found.outputs = [_tensor(value) for value in prepared.model.graph.outputs]
         _inspect_input(found, description, prepared)
         _inspect_methods(found, description, prepared)
     except OnnxcamError as error:
+        if any(value is not None for value in said.values()):
+            raise
         found.warnings.append(str(error))
         found.inputs = found.inputs or [_tensor(value) for value in model.graph.inputs]
         found.outputs = found.outputs or [_tensor(value) for value in model.graph.outputs]
@@ -239,7 +283,7 @@ def _refusal(prepared: PreparedModel, method: Method, choice: Choice | None, aim
         )
     except OnnxcamError as error:
         return str(error)
-    return ""
+    return missing(method)
 
 
 def _is_open(image: ir.Value) -> bool:

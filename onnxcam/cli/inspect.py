@@ -42,6 +42,12 @@ def command(
             "--layer may name, stage by stage)."
         ),
     ] = "auto",
+    labels: options.LabelsOption = None,
+    task: options.TaskOption = None,
+    scores: options.ScoresOutputOption = None,
+    boxes_output: options.BoxesOutputOption = None,
+    letters: options.LettersOption = None,
+    preprocess: options.PreprocessOption = None,
     tokenizer: options.TokenizerOption = None,
     prompt: parts.PromptOption = None,
     image_token: parts.ImageTokenOption = None,
@@ -76,21 +82,30 @@ def command(
     if layers not in ("auto", "all"):
         raise typer.BadParameter(f"--layers is auto or all, not {layers!r}")
     from onnxcam.hub import name_of
-    from onnxcam.inspection import every_layer, survey
+    from onnxcam.inspection import SaidOfModel, every_layer, survey
     from onnxcam.methods.base import INDEPENDENT
 
     if tokenizer is not None and not model.is_dir():
         raise typer.BadParameter(
             "--tokenizer is for a folder of the parts of a decoder, and MODEL is none; leave it out"
         )
+    said: SaidOfModel = {
+        "labels": labels,
+        "task": task,
+        "scores_output": scores,
+        "boxes_output": boxes_output,
+        "letters": letters,
+        "preprocess": preprocess,
+    }
     if layers == "all":
-        rows = every_layer(model)
+        rows = every_layer(model, **said)
         if as_json:
             show.json([asdict(row) for row in rows])
         else:
             show.table(("# stage", "grid", "# channels", "layer", "tensor", "operator", ""), map(_layer, rows))
         return
-    found = survey(parts.joined(model, prompt=prompt, tokenizer=tokenizer, image_token=image_token, preprocess=None))
+    asked = parts.Asked(prompt=prompt, tokenizer=tokenizer, image_token=image_token, preprocess=preprocess)
+    found = survey(parts.joined(model, **asked), **said)
     if as_json:
         show.json(asdict(found))
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,14 @@ import onnx
 import onnx_ir as ir
 
 from onnxcam.compat.callable_model import CallableModel
-from onnxcam.errors import LayerError, ModelError, TargetError
+from onnxcam.errors import LayerError, MethodError, ModelError, TargetError
 from onnxcam.explainer import Explainer
 from onnxcam.graph.io import ModelLike
 from onnxcam.methods import METHODS
 from onnxcam.targets import Target
 from onnxcam.targets.registry import TargetKind
 
-__all__ = ["ExplainersOfMethod", "classes_of", "layer_names", "target_of", "targets_of"]
+__all__ = ["ExplainersOfMethod", "arguments_of", "axes_of", "classes_of", "layer_names", "target_of", "targets_of"]
 
 
 class ExplainersOfMethod:
@@ -28,13 +28,14 @@ class ExplainersOfMethod:
         >>> ExplainersOfMethod("model.onnx", "gradcam")(layer="layer4").attribute(x, target=[281])
     """
 
-    def __init__(self, model: ModelLike | CallableModel, method: str) -> None:
-        self.model: ModelLike = model.source if isinstance(model, CallableModel) else model
-        if not isinstance(self.model, str | os.PathLike | bytes | onnx.ModelProto | ir.Model):
+    def __init__(self, model: ModelLike | CallableModel | None, method: str) -> None:
+        source = model.source if isinstance(model, CallableModel) else model
+        if not isinstance(source, str | os.PathLike | bytes | onnx.ModelProto | ir.Model):
             raise ModelError(
-                f"the model is given as {type(model).__name__}; give the path of its .onnx file "
+                f"the model is given as {type(source).__name__}; give the path of its .onnx file "
                 "(`onnxcam export` writes one of PyTorch and Keras models)"
             )
+        self.model: ModelLike = source
         self.method = METHODS[method]
         self._built: dict[str, Explainer] = {}
 
@@ -74,6 +75,29 @@ def classes_of(
     return __getattr__
 
 
+def arguments_of(
+    kind: str, parameters: Sequence[str], arguments: Sequence[Any], named: Mapping[str, Any], first: str
+) -> dict[str, Any]:
+    """Return the *arguments* of *kind* by name: *parameters* has their order, behind *first*.
+
+    MethodError for an argument that there is not, or that is given twice.
+    """
+    unknown = next((name for name in named if name not in parameters), None)
+    if unknown is not None or len(arguments) > len(parameters):
+        what = f"no argument {unknown!r}" if unknown else f"at most {len(parameters) + 1} arguments"
+        raise MethodError(f"{kind} has {what}; it takes {', '.join((first, *parameters))}")
+    twice = next((name for name in parameters[: len(arguments)] if name in named), None)
+    if twice is not None:
+        raise MethodError(f"{kind} gets {twice!r} twice, by place and by name; give it once")
+    return {**dict(zip(parameters, arguments, strict=False)), **named}
+
+
+def axes_of(explainer: Explainer, rank: int) -> tuple[int, tuple[int, ...]]:
+    """Return the axis of channels and those of space of a tensor that *explainer* takes, of *rank* axes."""
+    layout = explainer.network.layout
+    return (1, tuple(range(2, rank))) if layout is None else (layout.channel, layout.space)
+
+
 def layer_names(given: Any) -> list[str | None]:
     """Return the names of layers, given as a name or a list of names; [None] for a layer that onnxcam chooses."""
     listed = list(given) if isinstance(given, list | tuple) else [given]
@@ -87,7 +111,10 @@ def layer_names(given: Any) -> list[str | None]:
 
 
 def target_of(given: Any) -> Target:
-    """Return a class index of any integer type, words or a kind of target as a target; TargetError for a function."""
+    """Return a class index of any integer type, words or a kind of target as a target.
+
+    TargetError for anything else, such as a function, a bool or a fraction.
+    """
     if given is None or isinstance(given, str | TargetKind):
         return given
     if callable(given):
@@ -97,13 +124,14 @@ def target_of(given: Any) -> Target:
         )
     array = np.asarray(given)
     if array.dtype.kind not in "iu" or array.size != 1:
-        raise TargetError(f"the target {given!r} is no class index; give a whole number for each image")
+        raise TargetError(f"the target {given!r} is no class index; give a whole number, such as 281, for each image")
     return int(array.reshape(()))
 
 
 def targets_of(given: Any, count: int) -> list[Target]:
     """Return *count* targets: *given* is one for all, or a list or vector of them; else TargetError."""
-    if not isinstance(given, list) and len(getattr(given, "shape", ())) != 1:
+    shape: Sequence[int] = getattr(given, "shape", ())
+    if not isinstance(given, list | tuple) and (len(shape) != 1 or shape[0] == 1):
         return [target_of(given)] * count
     listed = [target_of(one) for one in given]
     if len(listed) != count:

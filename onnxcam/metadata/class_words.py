@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import shlex
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from itertools import groupby
 from onnxcam.errors import TargetError, nearest
 from onnxcam.metadata.labels import imagenet
 
-__all__ = ["PREFIX", "SPELLING", "WORD", "WORDNET", "classes_of", "ranges", "search", "suggestion", "word_target"]
+__all__ = ["PREFIX", "SPELLING", "WORD", "WORDNET", "classes_of", "ranges", "search", "suggestion", "word_group"]
 
 WORDNET, WORD, PREFIX, SPELLING = "WordNet", "word", "beginning", "spelling"
 """How a class was found, the surest first."""
@@ -55,9 +54,10 @@ def classes_of(word: str, labels: Sequence[str]) -> tuple[int, ...]:
     return tuple(sorted(_below(word, labels))) or tuple(_with_word(word, labels))
 
 
-def word_target(word: str, labels: Sequence[str]) -> str | None:
-    """Return the target, quoted for a shell, that explains what *word* means together; None where it means no class."""
-    return shlex.quote(f"any:{word}") if classes_of(word, labels) and "," not in word else None
+def word_group(word: str, labels: Sequence[str]) -> tuple[str | None, tuple[int, ...]]:
+    """Return the target that explains what *word* means together, and its classes; None where it means no class."""
+    found = () if "," in word else classes_of(word, labels)
+    return f"any:{word}" if found else None, found
 
 
 def suggestion(word: str, labels: Sequence[str]) -> str:

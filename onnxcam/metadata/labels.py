@@ -18,7 +18,7 @@ from onnxcam.metadata.card import TASKS, Card
 from onnxcam.metadata.label_files import files_of_names, names_in, names_in_lines
 from onnxcam.metadata.literals import literal
 
-__all__ = ["ClassNames", "folded", "imagenet", "index", "places", "resolve"]
+__all__ = ["ClassNames", "coco", "folded", "imagenet", "index", "places", "resolve"]
 
 _METADATA = ("names", "classes", "class_names", "labels", "id2label", "categories")
 """Keys of the metadata that hold class names; Ultralytics writes `names`."""
@@ -146,6 +146,12 @@ def _imagenet() -> tuple[str, ...]:
 def imagenet() -> list[str]:
     """Return the 1,000 names of ImageNet-1k in the order of its classes."""
     return list(_imagenet())
+
+
+@cache
+def coco() -> tuple[str, ...]:
+    """Return the 80 names of COCO in the order in which detectors have them."""
+    return tuple(resources.files("onnxcam").joinpath("assets/coco_labels.txt").read_text("utf-8").splitlines())
 
 
 def index(label: str, labels: Sequence[str]) -> int:

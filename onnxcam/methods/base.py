@@ -85,6 +85,8 @@ class _MethodEntry:
     """The method applies to vision-language decoders only: it explains words."""
     extra: str | None = None
     """The extra of onnxcam that installs the libraries that the method needs."""
+    libraries: tuple[str, ...] = ()
+    """The modules of these libraries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,6 +241,7 @@ def procedure(
     additive: bool = False,
     class_independent: bool = False,
     extra: str | None = None,
+    libraries: tuple[str, ...] = (),
 ) -> Callable[[Run], Run]:
     """Enter the function below into the registry as method *id*; each pass emits *around*. See `ProcedureMethod`."""
 
@@ -258,6 +261,7 @@ def procedure(
             additive=additive,
             class_independent=class_independent,
             extra=extra,
+            libraries=libraries,
         )
         return function
 

@@ -62,6 +62,7 @@ class Factors:
     uses_head=True,
     class_independent=True,
     extra="concepts",
+    libraries=("sklearn",),
 )
 def deep_feature_factorisation(
     queries: ModelQueries, concepts: int = 5, rank: int = 1, together: Literal["no", "yes"] = "no"

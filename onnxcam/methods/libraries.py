@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import warnings
 from typing import Any
 
 from onnxcam.errors import MethodError
-from onnxcam.methods.base import METHODS
+from onnxcam.methods.base import METHODS, Method
 
-__all__ = ["library"]
+__all__ = ["library", "missing"]
+
+
+def missing(method: Method) -> str:
+    """Return which extra *method* needs and is not installed, as a command; an empty string if nothing is missing."""
+    if all(importlib.util.find_spec(name) is not None for name in method.libraries):
+        return ""
+    return f'needs pip install "onnxcam[{method.extra}]"'
 
 
 def library(method: str, name: str) -> Any:

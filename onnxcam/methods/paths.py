@@ -85,7 +85,7 @@ _SCALES, _SIGMA, _SMALLEST = (50, 100, 150, 250, 500, 1200), 0.8, 150
 """Felzenszwalb's segmentation in the authors' code: the scales, the blur, and the smallest segment in pixels."""
 
 
-@procedure("xrai", around=gradient, at_layer=True, extra="perturbation")
+@procedure("xrai", around=gradient, at_layer=True, extra="perturbation", libraries=("skimage",))
 def xrai(queries: ModelQueries, steps: int = 32, side: int = 224, spread: int = 5, least: int = 50) -> Array:
     """M = on s_k \\ (s_1 ∪ … ∪ s_{k−1}) the mean of A, s_k the segment for which it is largest, A = max_c of IG.
 

@@ -128,7 +128,7 @@ def _random_masks(space: tuple[int, ...], samples: int, cells: int, keep: float,
         yield large[tuple(slice(at, at + length) for at, length in zip(corner, space, strict=True))]
 
 
-@procedure("sobol", around=None, at_layer=True, extra="perturbation")
+@procedure("sobol", around=None, at_layer=True, extra="perturbation", libraries=("scipy",))
 def sobol(queries: ModelQueries, designs: int = 32, cells: int = 8, baseline: float = 0.0) -> Array:
     """M_i = Σ_n (y(x ⊙ A_n) − y(x ⊙ C_n))² / (2 designs · Var y(x ⊙ A)), C_n the mask A_n with cell i from mask B_n.
 

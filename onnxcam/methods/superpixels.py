@@ -22,7 +22,7 @@ COMPACTNESS = 0.3
 """The weight of a superpixel's shape against its colours, which lie in [0, 1]."""
 
 
-@procedure("kernelshap", around=None, at_layer=True, extra="perturbation")
+@procedure("kernelshap", around=None, at_layer=True, extra="perturbation", libraries=("shap", "skimage"))
 def kernelshap(
     queries: ModelQueries, samples: int = 1000, segments: int = 50, baseline: float = 0.0, seed: int = 0
 ) -> Array:
@@ -51,7 +51,7 @@ def kernelshap(
     return np.asarray(values).reshape(-1)[cells]
 
 
-@procedure("lime", around=None, at_layer=True, extra="perturbation")
+@procedure("lime", around=None, at_layer=True, extra="perturbation", libraries=("lime", "skimage"))
 def lime(queries: ModelQueries, samples: int = 1000, segments: int = 50, baseline: float = 0.0, seed: int = 0) -> Array:
     """M = w_j on superpixel j: w of the ridge regression (α = 1) of p(x_z) on z, each z weighted by π(z).
 

@@ -18,7 +18,7 @@ from onnxcam.targets.class_kinds import Against, Class, Contrast, Group, Side, T
 from onnxcam.targets.evidence import Evidence
 from onnxcam.targets.goal import Goal, Look
 from onnxcam.targets.group_aim import GroupAim
-from onnxcam.targets.groups import class_index, members, said
+from onnxcam.targets.groups import class_index, members, offering_groups, said
 from onnxcam.targets.heads import is_over_one_element
 from onnxcam.targets.notation import Label
 from onnxcam.targets.registry import TargetKind, Task, resolves
@@ -160,7 +160,8 @@ class Classes(Task):
     def _index(self, label: Label, look: Look | None) -> int:
         if label == "top" and look is not None:
             return int(np.argmax(self._values(look)))
-        return class_index(label, self.scores.classes, self.labels)
+        with offering_groups(label, self.labels):
+            return class_index(label, self.scores.classes, self.labels)
 
     def _values(self, look: Look) -> NDArray[np.float64]:
         """Return the numbers of the output, one for each class."""

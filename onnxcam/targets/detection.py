@@ -21,6 +21,7 @@ from onnxcam.targets.detectors.boxes import are_visible, inside, overlaps
 from onnxcam.targets.detectors.candidates import Candidates, Decoder
 from onnxcam.targets.detectors.clues import Clues, scale_of
 from onnxcam.targets.detectors.coordinates import at_coordinate
+from onnxcam.targets.detectors.guessed_names import GUESSED_NAMES, guessed_names
 from onnxcam.targets.detectors.inner import InnerImage, is_image_of
 from onnxcam.targets.detectors.layouts import find_decoder
 from onnxcam.targets.detectors.similarity import similarity
@@ -91,7 +92,7 @@ class Detections(Task):
         layout = picture_layout(evidence.image)
         if layout is None or len(layout.space) != 2:
             return
-        labels = evidence.names.of(None)
+        labels: Sequence[str] | None = evidence.names.of(None)
         clues = Clues.of(evidence, layout, len(labels) if labels else None, known)
         inner = InnerImage.of(evidence.graph, evidence.image)
         decoder = None if inner is None else find_decoder(replace(clues, size=inner.size))
@@ -102,6 +103,8 @@ class Detections(Task):
             tensors = all_tensors(evidence.graph)
             coarse = coarse_scores(tensors[decoder.aim.tensor])
             doubts = () if coarse is None else (coarse,)
+            if labels is None and (labels := guessed_names(decoder, tensors, clues)) is not None:
+                doubts = (*doubts, GUESSED_NAMES)
             yield cls(decoder, labels, source, _units(tensors, decoder.tensors), warnings=doubts, inner=inner)
         elif clues.boxes is not None:
             raise TargetError(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from onnxcam.errors import TargetError
 from onnxcam.metadata import labels as labelling
-from onnxcam.metadata.class_words import classes_of, suggestion
+from onnxcam.metadata.class_words import classes_of, suggestion, word_group
 from onnxcam.targets.class_kinds import Group, Side
 from onnxcam.targets.notation import Label
 from onnxcam.targets.notation import label as read_label
 
-__all__ = ["class_index", "members", "said"]
+__all__ = ["class_index", "members", "offering_groups", "said"]
 
 _SHOWN = 5
 """The most classes of a group that are named."""
@@ -29,6 +31,23 @@ def class_index(label: Label, classes: int, labels: Sequence[str] | None) -> int
     if not 0 <= label < classes:
         raise TargetError(f"class {label} is out of range: the model has {classes} classes, 0 to {classes - 1}")
     return label
+
+
+@contextmanager
+def offering_groups(label: Label, labels: Sequence[str] | None) -> Iterator[None]:
+    """Offer the group that the word *label* means where no class has this name."""
+    try:
+        yield
+    except TargetError as error:
+        names = labels or ()
+        target, found = word_group(label, names) if isinstance(label, str) else (None, ())
+        if target is None:
+            raise
+        some = f"{_count(found)}, {_some(found, names.__getitem__)}"
+        raise TargetError(
+            f"no class is named {label!r}; the target {shlex.quote(target)} explains {some} "
+            f"(`onnxcam labels MODEL {shlex.quote(str(label))}` lists them)"
+        ) from error
 
 
 def members(group: Group, classes: int, labels: Sequence[str] | None) -> tuple[int, ...]:
@@ -55,8 +74,15 @@ _SOFT_MAXIMUM = (
 
 
 def _named(group: Group, classes: Sequence[int], words: Callable[[int], str]) -> str:
-    some = ", ".join(map(words, classes[:_SHOWN])) + (", …" if len(classes) > _SHOWN else "")
-    return f"{group} is {len(classes)} {'class' if len(classes) == 1 else 'classes'}: {some}"
+    return f"{group} is {_count(classes)}: {_some(classes, words)}"
+
+
+def _count(classes: Sequence[int]) -> str:
+    return f"{len(classes)} {'class' if len(classes) == 1 else 'classes'}"
+
+
+def _some(classes: Sequence[int], words: Callable[[int], str]) -> str:
+    return ", ".join(map(words, classes[:_SHOWN])) + (", …" if len(classes) > _SHOWN else "")
 
 
 def _of_word(word: str, classes: int, labels: Sequence[str] | None) -> Sequence[int]:

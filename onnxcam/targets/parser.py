@@ -35,7 +35,7 @@ def parse(target: Target, labels: Sequence[str] | None = None) -> TargetKind:
         return Top()
     if isinstance(target, TargetKind):
         return target
-    if isinstance(target, int | np.integer):
+    if isinstance(target, int | np.integer) and not isinstance(target, bool):
         return Class(int(target))
     if not isinstance(target, str):
         raise TargetError(f"a target cannot be a {type(target).__name__}; give a class index, a label or words")

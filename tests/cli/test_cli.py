@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import subprocess
@@ -217,7 +218,7 @@ def test_inspect(onnxcam: Run) -> None:
     for word in ("image", "logits", "Conv", "layers, the automatic choice first", "gradcam++"):
         assert word in ran.out
     found = json.loads(onnxcam("inspect", SHAPES, "--json").out)
-    refused = {method: why for method, why in found["methods"].items() if why}
+    refused = {method: why for method, why in found["methods"].items() if why and "pip install" not in why}
     assert found["methods"].keys() == METHODS.keys()
     assert refused.keys() == OF_OTHERS
     assert "needs a transformer" in refused["legrad"]
@@ -228,6 +229,37 @@ def test_inspect(onnxcam: Run) -> None:
     assert {line[0] for line in lines if line[-1] == INDEPENDENT} == set(found["class_independent"])
     assert found["layers"][0][2] == "12 × 12"
     assert found["without_rule"] == []
+
+
+def test_inspect_takes_what_the_user_says_and_names_the_extras_that_are_missing(
+    onnxcam: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "lime" else find(name))
+    (tmp_path / "names.txt").write_text("one\nother\n")
+    onnx.save(hand_model(), tmp_path / "hand.onnx")
+    ran = onnxcam("inspect", "hand.onnx", "--labels", "names.txt", "--task", "multi-label")
+    assert "labels: 2 names, 'one' to 'other' (you said so)" in ran.out
+    assert 'lime\tno\tneeds pip install "onnxcam[perturbation]"' in ran.out
+    assert "sobol\tyes" in ran.out
+    (tmp_path / "names.txt").write_text("one\n")
+    ran = onnxcam("inspect", "hand.onnx", "--labels", "names.txt")
+    assert (ran.code, ran.err.startswith("error: names.txt: 1 labels, but the model has 2 classes")) == (2, True)
+
+
+def test_a_word_of_several_classes_is_offered_as_a_group(onnxcam: Run, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("red cat\nblack cat\n")
+    onnx.save(hand_model(), tmp_path / "hand.onnx")
+    ran = onnxcam("explain", "hand.onnx", PICTURE, "-t", "cat", "--labels", "names.txt")
+    assert ran.code == 2
+    assert "no class is named 'cat'; the target any:cat explains 2 classes, red cat, black cat" in ran.err
+    ran = onnxcam("labels", "hand.onnx", "c", "--labels", "names.txt")
+    assert "--target 'red cat' --labels names.txt" in ran.err
+    ran = onnxcam("labels", "hand.onnx", "cat", "--labels", "names.txt")
+    assert [line.split("\t")[-1] for line in ran.out.splitlines()] == ["any:cat", "yes", "yes"]
+    assert "next: onnxcam explain hand.onnx IMAGE --target any:cat --labels names.txt" in ran.err
+    rows = json.loads(onnxcam("labels", "hand.onnx", "red", "--labels", "names.txt", "--json").out)
+    assert rows == [{"class": 0, "name": "red cat", "found_by": "word", "in_group": True}]
 
 
 def test_inspect_tells_why_a_method_does_not_apply(onnxcam: Run, tmp_path: Path) -> None:

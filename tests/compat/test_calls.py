@@ -51,6 +51,7 @@ def test_a_cam_of_pytorch_grad_cam(model: onnx.ModelProto) -> None:
     targets = [model_targets.ClassifierOutputTarget(0), model_targets.ClassifierOutputTarget(category=1)]
     with pytorch_grad_cam.GradCAM(model=model, target_layers=["a"]) as cam:
         found = cam(input_tensor=X, targets=targets)
+        assert np.array_equal(cam.outputs, compat.CallableModel(model)(X))
         top = cam(X)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, scaled(np.maximum(ours(model, "gradcam", layer="a"), 0)), atol=1e-6)
@@ -125,9 +126,35 @@ def test_an_extractor_of_torch_cam_explains_what_the_model_was_called_with(model
     np.testing.assert_allclose(first, np.maximum(ours(model, "layercam", layer="c"), 0))
     np.testing.assert_allclose(third, scaled(second), atol=1e-6)
     assert scores.shape == (2, 2)
-    noisy = methods.SmoothGradCAMpp(called, "a", num_samples=3, std=0.7)(targets=[0, 1], normalized=False)[0]
-    same = ours(model, "smoothgradcam++", layer="a", settings={"samples": 3, "noise": 0.1})  # X has the range 7
-    np.testing.assert_allclose(noisy, np.maximum(same, 0), rtol=1e-5)
+    noisy = methods.SmoothGradCAMpp(called, "a", 3, 0.7)(targets=[0, 1], scores=scores, normalized=False)[0]
+    for row, scale in enumerate((7, 5)):  # the ranges of both images
+        same = ours(model, "smoothgradcam++", layer="a", settings={"samples": 3, "noise": 0.7 / scale})
+        np.testing.assert_allclose(noisy[row], np.maximum(same, 0)[row], rtol=1e-5)
+
+
+def test_an_extractor_explains_the_input_of_the_scores_else_the_last_one_that_it_heard(model: onnx.ModelProto) -> None:
+    called = compat.CallableModel(model)
+    first, second = X[:1], X[1:]
+    expected = [Explainer(model, method="layercam", layer="a").attribute(x, [0])[0] for x in (first, second)]
+    extractor, other = methods.LayerCAM(called, "a"), methods.LayerCAM(called, "a", enable_hooks=False)
+    scores = called(first)
+    extractor.disable_hooks()
+    later = called(second)
+    for found, index in (
+        (extractor(0, scores, normalized=False), 0),
+        (extractor(0, later, normalized=False), 1),
+        (extractor(0, normalized=False), 0),
+        (extractor(0, 2 * later, normalized=False), 0),
+    ):
+        np.testing.assert_allclose(found[0][0], np.maximum(expected[index], 0), rtol=1e-6)
+    with pytest.raises(TargetError, match="the scores have 2 rows, and the model was called with 1 images"):
+        extractor(0, called(X) + 0)
+    with pytest.raises(TargetError, match="not called since the extractor was made"):
+        other(0)
+    with extractor:
+        pass
+    with pytest.raises(TargetError, match="not called since the extractor was made"):
+        extractor(0)
 
 
 def test_an_overlay_of_torch_cam() -> None:
@@ -141,6 +168,7 @@ def test_attributions_of_captum(model: onnx.ModelProto) -> None:
     gradient = ours(model, "gradient")
     np.testing.assert_allclose(attr.Saliency(model).attribute(X, [0, 1]), np.abs(gradient))
     np.testing.assert_allclose(attr.Saliency(model).attribute(X, target=[0, 1], abs=False), gradient)
+    np.testing.assert_allclose(attr.Saliency(model).attribute(X, [(0,), (1,)], abs=False), gradient)
     cam = attr.LayerGradCam(model, "c").attribute(X, [0, 1])
     np.testing.assert_allclose(cam, ours(model, "gradcam", layer="c", signed=True)[:, None])
     assert cam.min() < 0
@@ -149,7 +177,7 @@ def test_attributions_of_captum(model: onnx.ModelProto) -> None:
     )
     large = attr.LayerAttribution.interpolate(cam, (4, 4))
     assert np.array_equal(large, cam.repeat(2, -1).repeat(2, -2))
-    integrated, delta = attr.IntegratedGradients(model).attribute(
+    (integrated,), delta = attr.IntegratedGradients(model).attribute(
         (X,), np.full_like(X, 0.5), [0, 1], n_steps=20, return_convergence_delta=True
     )
     np.testing.assert_allclose(
@@ -165,6 +193,45 @@ def test_attributions_of_captum(model: onnx.ModelProto) -> None:
     np.testing.assert_allclose(covered, same[:, None])
 
 
+def test_files_of_channels_last_give_the_same_maps(model: onnx.ModelProto) -> None:
+    last = onnx.ModelProto.FromString(model.SerializeToString())
+    (image_input,) = last.graph.input
+    image_input.name, image_input.type.tensor_type.shape.dim[1].dim_value = "image", 2
+    image_input.type.tensor_type.shape.dim[3].dim_value = 1
+    last.graph.node.insert(0, onnx.helper.make_node("Transpose", ["image"], ["x"], perm=[0, 3, 1, 2]))
+    x = np.moveaxis(X, 1, -1)
+    for call in (
+        lambda m, x: pytorch_grad_cam.GradCAM(m, "a")(x, [0, 1], aug_smooth=True),
+        lambda m, x: attr.LayerGradCam(m, "a").attribute(x, [0, 1]),
+    ):
+        np.testing.assert_allclose(call(last, x), call(model, X), atol=1e-6)
+    for call in (
+        lambda m, x, c: pytorch_grad_cam.GuidedBackpropReLUModel(m)(x, 1)[None],
+        lambda m, x, c: attr.GuidedGradCam(m, "a").attribute(x, [0, 1]),
+        lambda m, x, c: attr.Occlusion(m).attribute(x, tuple(np.insert([1, 1], c, 1).tolist()), 1, target=1),
+    ):
+        first = call(model, X, 0)
+        first = first if len(first) == 1 else np.moveaxis(first, 1, -1)
+        np.testing.assert_allclose(call(last, x, 2), first, atol=1e-6)
+    with pytest.raises(MethodError, match=r"sliding_window_shapes=\(side, side, 1\)"):
+        attr.Occlusion(last).attribute(x, (1, 1), target=0)
+
+
+def test_a_tuple_of_captum_is_a_place_in_the_output_and_one_score_needs_no_target() -> None:
+    text = "<ir_version: 8, opset_import: ['' : 17]> g (float[n, 1, 2, 2] x) => (float[n, 1, 2, 2] y) { y = Mul(x, x) }"
+    dense = onnx.parser.parse_model(text.replace("'", '"'))
+    expected = np.zeros_like(X)
+    expected[:, 0, 0, 1] = 2 * X[:, 0, 0, 1]
+    np.testing.assert_allclose(attr.Saliency(dense).attribute(X, (0, 0, 1), abs=False), expected)
+    one = onnx.parser.parse_model(
+        text.replace("'", '"').replace(
+            "float[n, 1, 2, 2] y) { y = Mul(x, x)",
+            "float[n, 1] y) { m = Mul(x, x) p = GlobalAveragePool(m) y = Flatten(p)",
+        )
+    )
+    np.testing.assert_allclose(attr.Saliency(one).attribute(X, abs=False), X / 2)
+
+
 def test_a_noise_tunnel_is_a_moment_over_noisy_inputs(model: onnx.ModelProto) -> None:
     rng = np.random.default_rng(0)
     noisy = [X + np.float32(0.3) * rng.standard_normal(X.shape, np.float32) for _ in range(4)]
@@ -177,6 +244,9 @@ def test_a_noise_tunnel_is_a_moment_over_noisy_inputs(model: onnx.ModelProto) ->
     }.items():
         found = tunnel.attribute(X, nt_type=kind, nt_samples=4, stdevs=0.3, target=1)
         np.testing.assert_allclose(found, expected, atol=1e-6)
+    integrated = attr.NoiseTunnel(attr.IntegratedGradients(model))
+    (maps,), delta = integrated.attribute((X,), nt_samples=3, stdevs=(0.3,), target=1, return_convergence_delta=True)
+    assert (maps.shape, delta.shape) == (X.shape, (6,))
 
 
 def test_tensors_of_pytorch_give_tensors_of_pytorch(model: onnx.ModelProto) -> None:
@@ -231,8 +301,41 @@ ERRORS: dict[str, tuple[type[OnnxcamError], Any]] = {
         lambda m: image.show_cam_on_image(np.ones((1, 1, 3)), np.ones((1, 1)), image_weight=2),
     ),
     'give onnxcam.compat.CallableModel("model.onnx")': (MethodError, methods.GradCAM),
-    "call model(x) before": (TargetError, lambda m: methods.GradCAM(compat.CallableModel(m))(0, None)),
+    "call model(x) before it": (TargetError, lambda m: methods.GradCAM(compat.CallableModel(m))(0, None)),
     "called with 2 inputs and has 1: x": (ModelError, lambda m: compat.CallableModel(m)(X, X)),
+    "the model has several scores; give target=": (TargetError, lambda m: attr.Saliency(m).attribute(X)),
+    "the target 1.5 is no class index; give a whole number": (
+        TargetError,
+        lambda m: model_targets.ClassifierOutputTarget(1.5),
+    ),
+    "the target True is no class index": (TargetError, lambda m: pytorch_grad_cam.GradCAM(m)(X, [0, True])),
+    "the category of a binary classifier is 2": (TargetError, lambda m: model_targets.BinaryClassifierOutputTarget(2)),
+    "the map has the shape [2, 2] and the image [4, 4, 3]; give one map [H, W]": (
+        ImageError,
+        lambda m: image.show_cam_on_image(np.ones((4, 4, 3)), np.ones((2, 2))),
+    ),
+    "the image has the shape [4, 4]; give one [H, W, 3]": (
+        ImageError,
+        lambda m: image.show_cam_on_image(np.ones((4, 4)), np.ones((4, 4))),
+    ),
+    "the map has values from 0 to 2; give one in [0, 1]": (
+        ImageError,
+        lambda m: image.show_cam_on_image(np.ones((1, 2, 3)), np.array([[0, 2]])),
+    ),
+    "LRP has no return_convergence_delta here": (
+        MethodError,
+        lambda m: attr.LRP(m).attribute(X, 0, return_convergence_delta=True),
+    ),
+    "IntegratedGradients has multiply_by_inputs=True only": (
+        MethodError,
+        lambda m: attr.IntegratedGradients(m, multiply_by_inputs=False),
+    ),
+    "stdevs is -1": (MethodError, lambda m: attr.NoiseTunnel(attr.Saliency(m)).attribute(X, stdevs=-1, target=0)),
+    "there are no outputs yet": (ModelError, lambda m: pytorch_grad_cam.GradCAM(m).outputs),
+    "ScoreCAM has no argument 'samples'; it takes model, target_layer, batch_size": (
+        MethodError,
+        lambda m: methods.ScoreCAM(compat.CallableModel(m), samples=3),
+    ),
     "has no argument 'n_steps'; it takes inputs, target, abs": (
         MethodError,
         lambda m: attr.Saliency(m).attribute(X, n_steps=3),
@@ -245,9 +348,12 @@ ERRORS: dict[str, tuple[type[OnnxcamError], Any]] = {
     "gets 'target' twice": (MethodError, lambda m: attr.Saliency(m).attribute(X, 1, target=1)),
     "1 additional_forward_args, and the model has 0": (
         ModelError,
-        lambda m: attr.Saliency(m).attribute(X, additional_forward_args=X),
+        lambda m: attr.Saliency(m).attribute(X, 0, additional_forward_args=X),
     ),
-    "at least 1 sample": (MethodError, lambda m: attr.NoiseTunnel(attr.Saliency(m)).attribute(X, nt_samples=0)),
+    "nt_samples is 0; give a whole number, at least 1": (
+        MethodError,
+        lambda m: attr.NoiseTunnel(attr.Saliency(m)).attribute(X, nt_samples=0),
+    ),
     "such as Saliency(model)": (MethodError, lambda m: attr.NoiseTunnel(m).attribute(X)),
     "does not fit maps of shape": (MethodError, lambda m: attr.LayerAttribution.interpolate(X, (4,))),
     "there are no maps to fuse": (MethodError, lambda m: methods.CAM.fuse_cams([])),

@@ -181,3 +181,27 @@ def test_the_numbers_decide_the_order_of_columns(name: str) -> None:
     empty = table.read([np.zeros((0, width))], (64, 64))
     assert empty.corners.shape == (0, 4)
     assert len(empty.scores) == 0
+
+
+@pytest.mark.parametrize(
+    ("columns", "metadata", "first"),
+    [(84, {}, "person"), (84, {"names": str(dict(enumerate(map(str, range(80)))))}, "0"), (83, {}, None)],
+)
+def test_the_names_of_coco_are_a_guess_for_80_classes_without_names(
+    columns: int, metadata: dict[str, str], first: str | None
+) -> None:
+    text = f"""
+    <ir_version: 8, opset_import: ["" : 17]>
+    yolo (float[1, 3, 64, 64] images) => (float[1, {columns}, 84] output0)
+    <float[{columns * 84}, 3] w, int64[3] shape = {{1, {columns}, 84}}>
+    {{ p = GlobalAveragePool(images) f = Flatten(p) y = Gemm<transB = 1>(f, w) s = Sigmoid(y)
+       output0 = Reshape(s, shape) }}
+    """
+    model = onnx.parser.parse_model(text)
+    weights = np.random.default_rng(0).standard_normal((columns * 84, 3)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    onnx.helper.set_model_props(model, metadata)
+    explainer = Explainer(model, method="gradient")
+    assert (explainer.class_names or [None])[0] == first
+    guessed = [text for text in explainer.warnings if "those of COCO, as the model has 80 classes and no names" in text]
+    assert bool(guessed) == (first == "person")

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from onnxcam.compat.arrays import as_batch
 from onnxcam.compat.callable_model import CallableModel
-from onnxcam.compat.explainers import ExplainersOfMethod, layer_names, targets_of
-from onnxcam.errors import MethodError
+from onnxcam.compat.explainers import ExplainersOfMethod, axes_of, layer_names, targets_of
+from onnxcam.errors import MethodError, ModelError
+from onnxcam.explainer import Explainer
 from onnxcam.graph.io import ModelLike
 from onnxcam.media.resample import resized
 from onnxcam.methods.augment import FACTORS
@@ -49,6 +50,8 @@ class BaseCAM:
             warnings.warn("reshape_transform is not used: the graph tells how tokens lie in the image", stacklevel=2)
         self.target_layers, self.batch_size = layer_names(target_layers), batch_size
         self._explainers = ExplainersOfMethod(model, self.method)
+        self._inputs: Any = None
+        self._outputs: Any = None
         self._settings = dict(self.settings)
         if base_method is not None:
             self._settings["base"] = base_method.method
@@ -61,7 +64,9 @@ class BaseCAM:
         eigen_smooth: bool = False,
         **settings: Any,
     ) -> NDArray[np.float32]:
-        """Return the maps float32 [N, H, W] in [0, 1], at the size of *input_tensor* [N, C, H, W]; volumes alike.
+        """Return the maps float32 [N, H, W] in [0, 1], at the size of *input_tensor*; volumes alike.
+
+        *input_tensor* is what the file takes, [N, C, H, W] or [N, H, W, C].
 
         *targets* has one for each image; None is the model's top class. *aug_smooth* averages over mirrored, darker
         and brighter inputs; *eigen_smooth* takes the principal component, of methods that sum channels. *settings* are
@@ -70,15 +75,29 @@ class BaseCAM:
         x = as_batch(input_tensor)
         wishes = targets_of(targets, len(x))
         how = self._options(eigen_smooth, settings)
+        self._inputs, self._outputs = input_tensor, None
         if not aug_smooth:
             return self._maps(x, wishes, how)
+        *_, width = axes_of(self._explainers(self.target_layers[0], **how), x.ndim)[1]
         each = [
-            np.flip(self._maps(np.flip(x, -1) * factor, wishes, how), -1)
+            np.flip(self._maps(np.flip(x, width) * factor, wishes, how), -1)
             if mirrored
             else self._maps(x * factor, wishes, how)
             for mirrored, factor in product((False, True), map(x.dtype.type, FACTORS))
         ]
         return np.mean(each, axis=0, dtype=np.float32)
+
+    @property
+    def outputs(self) -> Any:
+        """The model's output for the last *input_tensor*, or the tuple of its outputs, of its kind.
+
+        The model is run when they are asked for. ModelError where there was no call.
+        """
+        if self._inputs is None:
+            raise ModelError("there are no outputs yet; call the CAM with a batch first")
+        if self._outputs is None:
+            self._outputs = CallableModel(self._explainers.model)(self._inputs)
+        return self._outputs
 
     def _options(self, eigen_smooth: bool, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of the explainers; MethodError where the method cannot be smoothed."""
@@ -93,11 +112,13 @@ class BaseCAM:
         return {"settings": given, "smooth": "eigen"}
 
     def _maps(self, x: NDArray[Any], targets: list[Any], options: Mapping[str, Any]) -> NDArray[np.float32]:
-        found = [
-            scale_cam_image(np.maximum(self._explainers(layer, **options).attribute(x, targets), 0), x.shape)
-            for layer in self.target_layers
-        ]
+        found = [self._map(self._explainers(layer, **options), x, targets) for layer in self.target_layers]
         return scale_cam_image(self._joined(found))
+
+    def _map(self, explainer: Explainer, x: NDArray[Any], targets: list[Any]) -> NDArray[np.float32]:
+        """Return the map of one layer, from 0 to 1, at the size of *x*."""
+        size = [x.shape[axis] for axis in axes_of(explainer, x.ndim)[1]]
+        return scale_cam_image(np.maximum(explainer.attribute(x, targets), 0), size)
 
     def _joined(self, maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Return the maps of several layers as one."""
@@ -133,12 +154,12 @@ class RefineCAM(BaseCAM):
         return np.prod([scale_cam_image(one) for one in maps], axis=0)
 
 
-def scale_cam_image(cam: NDArray[Any], shape: tuple[int, ...] | None = None) -> NDArray[np.float32]:
-    """Return each map of *cam* [N, *space] from 0 to 1, enlarged to the space of a tensor of *shape* [N, C, *space]."""
+def scale_cam_image(cam: NDArray[Any], size: Sequence[int] | None = None) -> NDArray[np.float32]:
+    """Return each map of *cam* [N, *space] from 0 to 1, enlarged to *size*."""
     each = tuple(range(1, cam.ndim))
     cam = cam - cam.min(axis=each, keepdims=True)
     cam = cam / (1e-7 + cam.max(axis=each, keepdims=True))
-    return np.asarray(cam if shape is None else [resized(one, shape[2:]) for one in cam], np.float32)
+    return np.asarray(cam if size is None else [resized(one, size) for one in cam], np.float32)
 
 
 class GuidedBackpropReLUModel:
@@ -152,5 +173,7 @@ class GuidedBackpropReLUModel:
 
     def __call__(self, input_img: Any, target_category: Any = None) -> NDArray[np.float32]:
         """Return the map of the first image, float32 [H, W, C], signed; None is the model's top class."""
-        x = as_batch(input_img)[:1]
-        return np.moveaxis(self._explainers().attribute(x, targets_of(target_category, 1))[0], 0, -1)
+        x, explainer = as_batch(input_img)[:1], self._explainers()
+        return np.moveaxis(
+            explainer.attribute(x, targets_of(target_category, 1))[0], axes_of(explainer, x.ndim)[0] - 1, -1
+        )

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from onnxcam.compat.explainers import target_of
 from onnxcam.errors import TargetError
 from onnxcam.targets.kinds import Against, Box, Class, ClassRegion
 
@@ -19,13 +20,18 @@ __all__ = [
 ]
 
 
-def ClassifierOutputTarget(category: int) -> Class:
-    """Return the target of a class: its score before softmax."""
-    return Class(int(category))
+def ClassifierOutputTarget(category: int | str) -> Class:
+    """Return the target of a class, an index or a name: its score before softmax; TargetError for anything else."""
+    return Class(_class_label(category))
 
 
 def BinaryClassifierOutputTarget(category: int) -> Class | Against:
-    """Return the target of a model with one score: the score for category 1, its negative for 0."""
+    """Return the target of a model with one score: the score for category 1, its negative for 0.
+
+    TargetError for another category.
+    """
+    if category not in (0, 1):
+        raise TargetError(f"the category of a binary classifier is {category!r}; give 1, or 0 for its negative")
     return Class(0) if category == 1 else Against(0)
 
 
@@ -36,7 +42,7 @@ def RawScoresOutputTarget() -> Class:
 
 def SemanticSegmentationTarget(category: int, mask: Any) -> ClassRegion:
     """Return the target of a class over *mask* [H, W]: its mean score there, where the peer takes the sum."""
-    return ClassRegion(int(category), (np.asarray(mask) > 0).astype(np.uint8) * 255)
+    return ClassRegion(_class_label(category), (np.asarray(mask) > 0).astype(np.uint8) * 255)
 
 
 def FasterRCNNBoxScoreTarget(labels: Sequence[Any], bounding_boxes: Sequence[Any], iou_threshold: float = 0.5) -> Box:
@@ -47,4 +53,12 @@ def FasterRCNNBoxScoreTarget(labels: Sequence[Any], bounding_boxes: Sequence[Any
     if len(bounding_boxes) != 1 or len(labels) != 1:
         raise TargetError(f"a map explains one box, not {len(bounding_boxes)}; make a target of each, with its label")
     x1, y1, x2, y2 = map(float, np.asarray(bounding_boxes[0]).reshape(4))
-    return Box((x1, y1, x2, y2), labels[0] if isinstance(labels[0], str) else int(labels[0]))
+    return Box((x1, y1, x2, y2), _class_label(labels[0]))
+
+
+def _class_label(category: Any) -> int | str:
+    """Return *category*, an index of any integer type or a name; TargetError for anything else."""
+    found = target_of(category)
+    if not isinstance(found, int | str):
+        raise TargetError(f"the category {category!r} is no class; give its index, such as 281, or its name")
+    return found
