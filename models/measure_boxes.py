@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.family import HELD_OUT
-from models.measure import _around, _map
+from models.measure import around, map_of
 from models.tasks import task
 from onnxcam import Explainer
 from onnxcam.errors import OnnxcamError
@@ -44,8 +44,8 @@ def of_world(name: str, method: str) -> Iterator[Pair]:
     explainer = Explainer(network.path, method=method, provider="cpu", **network.options)
     with tempfile.TemporaryDirectory() as folder:
         for sample in network.samples(HELD_OUT, SAMPLES):
-            truth = [*heatmap.boxes(sample.truth.astype(np.float32)), _around(sample.truth)]
-            yield _map(explainer, sample, Path(folder)), truth
+            truth = [*heatmap.boxes(sample.truth.astype(np.float32)), around(sample.truth)]
+            yield map_of(explainer, sample, Path(folder)), truth
 
 
 def of_photos(folder: Path, model: str, preprocess: str, method: str) -> Iterator[Pair]:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
+import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff import core
@@ -32,6 +33,7 @@ from onnxcam.autodiff.table import Rule, RuleSet, V
 from onnxcam.graph.compositions import Key
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
+from onnxcam.graph.infer import gradient_dtype
 from onnxcam.graph.operators import Trait, operators
 
 NAME = "attnlrp"
@@ -84,7 +86,19 @@ def function(op: Emitter, node: ir.Node, dy: V, x: V, *others: V | None) -> tupl
 
 
 def _kept(op: Emitter, dy: V, y: V, x: V) -> V:
-    return stabilised_ratio(op, op.Mul(dy, y), x)
+    return _per_unit(op, op.Mul(dy, y), x)
+
+
+def _per_unit(op: Emitter, r: V, x: V) -> V:
+    """Return c = R / (x + ε sign x); 0 where x = 0, of which no c is the relevance.
+
+    ε / sign x is infinite there. A large c would reach the tensor before a quantiser, which is not 0.
+    """
+    dtype = gradient_dtype(x)
+    epsilon = op.const(float(np.finfo(dtype.numpy()).eps), dtype)
+    c = op.Div(r, op.Add(x, op.Div(epsilon, op.Sign(x))))
+    c.shape = r.shape
+    return c
 
 
 def _gelu_share(op: Emitter, node: ir.Node, x: V) -> V:
@@ -171,7 +185,7 @@ def spread(by: Callable[..., Shares]) -> Callable[..., CotangentPairs]:
         r.shape = y.shape
         ((x, share),) = by(op, node, r, *operands, scope=scope)
         assert x is not None
-        return [(x, stabilised_ratio(op, share, x))]
+        return [(x, _per_unit(op, share, x))]
 
     return rule
 

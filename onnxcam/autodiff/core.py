@@ -116,7 +116,7 @@ def dependents(nodes: Iterable[ir.Node], sources: Iterable[ir.Value], rules: Rul
     active = set(sources)
     for node in nodes:
         if not rules.blocks(node) and not active.isdisjoint(used_values(node)):
-            active.update(node.outputs)
+            active.update(rules.differentiable(node))
     return active
 
 

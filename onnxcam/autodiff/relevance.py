@@ -46,7 +46,7 @@ SUMS = operators(Trait.AVERAGES) | {"Add", "Sum", "Mean", "Resize"}
 GATES = operators(Trait.GATES)
 """Operators that compute a gate: a factor in squeeze-and-excitation blocks and in activations such as x sigmoid(x)."""
 
-_SCALING = operators(Trait.MOVES | Trait.ARITHMETIC | Trait.QUANTISES)
+_SCALING = operators(Trait.MOVES | Trait.ARITHMETIC | Trait.QUANTISES) | {"DynamicQuantizeLinear"}
 
 
 class RelevanceRules(RuleSet):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -30,6 +30,7 @@ class Rule:
     along: Callable[..., Any] | None = None  # (node, axis): the axes of the inputs that belong to an axis of the output
     window: Callable[..., Any] | None = None  # (op, node, dy): a `Window` or None for each input, or None
     selects: Callable[..., Any] | None = None  # (op, node, dy): a `SlicedCotangent` of the first input, or None
+    outputs: int | None = None  # only so many outputs, from the first, have a gradient; None: all
 
 
 class RuleSet(Mapping[Key, Rule | None]):
@@ -78,6 +79,11 @@ class RuleSet(Mapping[Key, Rule | None]):
     def blocks(self, node: ir.Node) -> bool:
         """Whether *node* is known to have no gradient."""
         return self._rows.get((node.domain, node.op_type), ...) is None
+
+    def differentiable(self, node: ir.Node) -> Sequence[ir.Value]:
+        """Return the outputs of *node* that have a gradient; all where there is no rule."""
+        row = self._rows.get((node.domain, node.op_type))
+        return node.outputs if row is None else node.outputs[: row.outputs]
 
     def find(self, node: ir.Node) -> Rule:
         """Return the rule for *node*; MissingRuleError where there is none."""

@@ -197,8 +197,10 @@ def _joined(batches: Iterable[Array], total: int) -> Array:
 
 def _gaussian(length: int, share: float) -> Array:
     """Return the matrix [length, length] of a Gaussian blur with σ = *share* of the length."""
-    distance = np.arange(length) - np.arange(-length, 2 * length)[:, None]  # pixels at the edge stand for those beyond
-    weights = np.exp(-((distance / (share * length)) ** 2) / 2)
-    folded = np.zeros((length, length))
-    np.add.at(folded, np.clip(np.arange(-length, 2 * length), 0, length - 1), weights)
+    weights = np.exp(-((np.arange(2 * length) / (share * length)) ** 2) / 2)  # by distance
+    place, sums = np.arange(length), weights.cumsum()
+    folded = weights[abs(place[:, None] - place)]
+    beyond = sums[length:] - sums[:length]  # the pixels at the edge stand for as many beyond them
+    folded[0] += beyond
+    folded[-1] += beyond[::-1]
     return (folded / folded.sum(0)).astype(np.float32)

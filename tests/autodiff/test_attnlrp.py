@@ -117,6 +117,36 @@ def test_the_scale_of_a_normalisation_is_a_constant(body: str) -> None:
     np.testing.assert_allclose(found, centred / sigma, rtol=1e-3)
 
 
+QUANTISED = {  # weights, operator, shape
+    "products": ("w = Constant<value = uint8[3, 3] {9, 1, 7, 3, 2, 8, 4, 6, 5}> ()", "MatMulInteger", [4, 3]),
+    "convolutions": (
+        "w = Constant<value = uint8[1, 1, 3, 3] {9, 1, 7, 3, 2, 8, 4, 6, 5}> ()",
+        "ConvInteger<pads = [1, 1, 1, 1]>",
+        [1, 1, 5, 5],
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "first"), [("products", "epsilon"), *(("convolutions", rule) for rule in ("epsilon", "gamma", "flat"))]
+)
+def test_dynamic_quantisation_keeps_relevance(kind: str, first: str) -> None:
+    """Its scale, computed from x, is no factor that takes half; what it rounds to zero gets nothing."""
+    weights, operator, shape = QUANTISED[kind]
+    layers = "".join(
+        f"{y}q, {y}s, {y}z = DynamicQuantizeLinear({x}) {y}m = {operator}({y}q, w, {y}z) {y}f = Cast<to = 1>({y}m) "
+        f"{y}k = Mul({y}s, half) {y} = Mul({y}f, {y}k) "
+        for x, y in (("x", "u"), ("u", "v"), ("v", "y"))
+    )
+    model = graph(CONSTANTS + weights + layers, x=shape)
+    x, r = array(*shape), array(*shape)
+    x.flat[0] = 1e-3
+    y = run(model, {"x": x})["y"]
+    found = x * run(vjp(model, rules=attnlrp_rules(first, 0.15, 0)), {"x": x, "y.cotangent": r / y})["x.gradient"]
+    np.testing.assert_allclose(found.sum(), r.sum(), rtol=0.05)
+    assert abs(found.flat[0]) < 0.01 * r.sum()
+
+
 @pytest.mark.parametrize("class_token", [True, False])
 def test_without_biases_the_score_is_what_the_image_and_the_constants_of_softmax_get(class_token: bool) -> None:
     torch.manual_seed(0)

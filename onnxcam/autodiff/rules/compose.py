@@ -17,7 +17,7 @@ from onnxcam.autodiff.table import COMPOSITIONS, V, rule
 from onnxcam.errors import MissingRuleError
 from onnxcam.graph.compositions import Forward
 from onnxcam.graph.emitter import Emitter
-from onnxcam.graph.infer import rank
+from onnxcam.graph.infer import gradient_dtype, rank
 from onnxcam.graph.subgraph import bodies, captured
 
 WINDOW = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
@@ -47,9 +47,11 @@ def _through(
         if y is None and dy is not None:
             raise unsupported(node, f"a gradient of its output {own.name!r}: the rule does not return that output")
     seeds = [(y, dy) for y, dy in zip(ys, dys, strict=True) if y is not None]
+    pairs = [(y, own) for y, own in zip(ys, node.outputs, strict=True) if y is not None and own.name]
+    known = [(y, own if own.dtype == y.dtype else op.Cast(own, to=int(gradient_dtype(y)))) for y, own in pairs]
     gradients = scope.backward(op, nodes, seeds, wanted)
-    for y, own in zip(ys, node.outputs, strict=True):
-        if y is not None and own.name and y.producer() in nodes:
+    for y, own in known:
+        if y.producer() in nodes:
             y.replace_all_uses_with(own)
     return zip(wanted, gradients, strict=True)
 

@@ -92,9 +92,9 @@ def _to_scale(op: Emitter, node: ir.Node, dy: V, x: V, scale: V, zero: V | None)
     return op.ReduceSum(each, [a for a in range(rank(x)) if a != _axis(node, x)], keepdims=0)
 
 
-@rule("DynamicQuantizeLinear", many=True)
+@rule("DynamicQuantizeLinear", many=True, outputs=1)
 def dynamic_quantize_linear(op: Emitter, node: ir.Node, dys: Sequence[V | None], x: V) -> Gradients:
-    """y = round(x / s) + z, s and z from the range of x, so that nothing is clipped: dx = dy / s."""
+    """y = round(x / s) + z, s and z from the range of x, so that nothing is clipped: dx = dy / s; s and z constants."""
     return (None if dys[0] is None else op.Div(dys[0], node.outputs[1]),)
 
 
