@@ -25,7 +25,7 @@ pytest_plugins = ["tests.browser"]
 hypothesis.settings.register_profile("onnxcam", deadline=None)  # how long an example takes is the machine's business
 hypothesis.settings.load_profile("onnxcam")
 
-CASES = 8
+CASES = int(os.environ.get("ONNXCAM_CASES", "8"))
 """The most cases of one test in the light environment, evenly spaced."""
 
 REAL = Path(os.environ.get("ONNXCAM_REAL", Path(__file__).parents[2] / "shared" / "real"))

@@ -332,7 +332,7 @@ def descendants(process: int) -> list[int]:
 def test_kill_9_loses_nothing_and_doubles_nothing(killed: str) -> None:
     folder(Path("photos"), 60, broken=(20,))
     batch(SHAPES, "photos", "whole", part_size=4)
-    for moment in np.random.default_rng(0).uniform(0.2, 2.0, 3):
+    for moment in np.random.default_rng(0).uniform(0.2, 2.0, 3 if killed == "all" else 1):
         process = start("--part-size", "4")
         time.sleep(moment)
         workers = descendants(process.pid)

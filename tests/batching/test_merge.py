@@ -14,12 +14,22 @@ from onnxcam.errors import OutputError
 from tests.batching.pictures import SHAPES, folder, table
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with pictures and the shards of a run over them."""
+    place = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        folder(Path("photos"), 12)
+        for n in range(2):
+            batch(SHAPES, "photos", f"s{n}", shard=f"{n}/2", part_size=4)
+    return place
+
+
 @pytest.fixture
-def shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.chdir(tmp_path)
-    folder(Path("photos"), 12)
-    for n in range(2):
-        batch(SHAPES, "photos", f"s{n}", shard=f"{n}/2", part_size=4)
+def shards(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of two shards in a copy of the folder, which is the working directory."""
+    monkeypatch.chdir(shutil.copytree(made, tmp_path, dirs_exist_ok=True))
     return ["s0", "s1"]
 
 

@@ -40,6 +40,8 @@ def test_heavy_weights_stay_in_the_file(tmp_path: Path) -> None:
     assert isinstance(w, ir.ExternalTensor)
     assert not isinstance(b, ir.ExternalTensor)
     np.testing.assert_array_equal(w.numpy(), onnx.numpy_helper.to_array(proto.graph.initializer[1]))
+    (tmp_path / "second name.onnx").hardlink_to(path)  # as uv installs the files of a wheel
+    np.testing.assert_array_equal(load(path).graph.initializers["w"].const_value.numpy(), w.numpy())
     assert weights_folder(model) == str(tmp_path.resolve())
     assert to_proto(model).graph.initializer[1].raw_data == proto.graph.initializer[1].raw_data
 
