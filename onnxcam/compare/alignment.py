@@ -33,7 +33,7 @@ SIDE = 56
 """Minimum side of the grid, and longest side of the stored maps, in pixels."""
 
 Heat = NDArray[np.float32]
-Intervals: TypeAlias = Sequence[tuple[float, float]]
+_Intervals: TypeAlias = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def common_grid(
     return ComparisonGrid(covering(seen), shape, first.size, unit or (1.0,) * len(seen))
 
 
-def resampled(heat: Heat, intervals: Intervals, shape: tuple[int, ...]) -> Heat:
+def resampled(heat: Heat, intervals: _Intervals, shape: tuple[int, ...]) -> Heat:
     """Return *heat*, which covers *intervals* of the axes of a grid of *shape*, on that grid, zero beyond them."""
     frame = covering(intervals)
     if isinstance(frame, Frame):  # OpenCV is several times faster

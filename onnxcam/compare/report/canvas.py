@@ -23,7 +23,7 @@ from onnxcam.media.image import RgbImage
 from onnxcam.media.image_files import OF_NUMBERS
 from onnxcam.targets.notation import Corners
 
-__all__ = ["CANDIDATE", "FULL", "REFERENCE", "SIDE", "Canvas", "canvas_of", "enlarged"]
+__all__ = ["CANDIDATE", "FULL", "REFERENCE", "SIDE", "Canvas", "PictureCanvas", "VolumeCanvas", "canvas_of", "enlarged"]
 
 SIDE = 320
 """Maximum longer side of images in a report, in pixels."""
