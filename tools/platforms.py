@@ -1,8 +1,8 @@
 """Ask the package index whether a wheel installs on Linux, macOS and Windows: `python -m tools.platforms WHEEL`.
 
-For each platform and each set of extras uv resolves the wheel's dependencies as that platform would, markers included, from wheels
-alone (`pip install uv`); nothing is installed. A set without a resolution is named, and the exit code is 1. lime alone
-has no wheel; it is pure Python.
+For each platform and each set of extras uv (`pip install uv`) resolves the wheel's dependencies as that platform would,
+markers included, from wheels alone; nothing is installed. A set without a resolution is named, and the exit code is 1.
+lime alone has no wheel; it is pure Python.
 """
 
 from __future__ import annotations
