@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ import typer
 
 from onnxcam.cli import app
 from tests.docs_pages import DOCS
+from tests.readme_claims import CLAIMS
 
 ROOT = DOCS.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -82,3 +86,49 @@ def test_counts_and_extras() -> None:
     named = {extra for names in re.findall(r'"\.\[([\w,-]+)\]"', text) for extra in names.split(",")}
     assert named - extras.keys() == set()
     assert {"cpu", "gpu", "text", "batch"} <= named
+
+
+@pytest.mark.parametrize(("claim", "proof"), CLAIMS.items())
+def test_a_claim_has_its_test(claim: str, proof: str) -> None:
+    name, _, function = proof.partition("::")
+    assert claim in " ".join(README.split())
+    assert f"def {function}(" in (ROOT / "tests" / name).read_text("utf-8")
+
+
+def test_the_first_line_is_a_command() -> None:
+    """The entry point that makes it true is pipx's."""
+    first = README.partition("\n\n")[2].splitlines()[:3]
+    assert first == ["```", "pipx run onnxcam demo", "```"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    module, _, function = project["entry-points"]["pipx.run"]["onnxcam"].partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
+    module, _, function = project["scripts"]["onnxcam"].partition(":")
+    assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_neither_pytorch_nor_tensorflow_is_imported(tmp_path: Path) -> None:
+    assets = ROOT / "onnxcam" / "assets"
+    program = f"""
+import sys
+sys.modules |= dict.fromkeys(("torch", "tensorflow", "keras", "jax"))  # None: their import fails
+import onnxcam
+onnxcam.explain({str(assets / "shapes.onnx")!r}, {str(assets / "shapes_1.png")!r}).save("out")
+onnxcam.autodiff.vjp({str(assets / "shapes.onnx")!r}, outputs=["logits"], inputs=["image"])
+"""
+    ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_the_cost_of_gradcam_is_the_measured_one() -> None:
+    """Of every network of the benchmark, within a tenth of plain inference."""
+    page = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
+    ratios = re.findall(r"^\| Grad-CAM graph / plain inference \|[^|]*\|[^|]*\| ([\d.]+) × ", page, re.MULTILINE)
+    assert len(ratios) >= 2
+    assert all(float(ratio) <= 1.1 for ratio in ratios)
+
+
+def test_every_action_is_pinned_by_its_commit() -> None:
+    files = [*(ROOT / ".github" / "workflows").glob("*.yml"), ROOT / "action.yml"]
+    used = [line for file in files for line in re.findall(r"uses: (?!\./)(.*)", file.read_text("utf-8"))]
+    assert len(used) > 10
+    assert [line for line in used if not re.fullmatch(r"[\w/.-]+@[0-9a-f]{40} # v[\d.]+", line)] == []

@@ -40,7 +40,7 @@ class EmbeddedTensor(ir.ExternalTensor):
     """A weight inside an ``.onnx`` file, mapped from it."""
 
     def _check_path_containment(self) -> None:
-        """Accept a file with several hard links, as uv installs it: it is the model's own."""
+        """Accept the file: the user named it. onnx_ir refuses files with several hard links, as uv installs them."""
 
 
 def weights(model: ir.Model) -> list[ir.Value]:
