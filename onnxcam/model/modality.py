@@ -284,8 +284,8 @@ class VolumeModality:
             wanted = [n if isinstance(n, int) else own for n, own in zip(self.lengths, size, strict=True)]
             takes, own = (" × ".join(map(str, one)) for one in (wanted, size))
             raise ImageError(
-                f"the model takes volumes of {takes}, and this one is {own}; explain it window by window "
-                f"(--window {','.join(map(str, wanted))}), or resample it"
+                f"the model takes volumes of {takes}, and this one is {own}; `onnxcam explain` explains it window by "
+                f"window (--window {','.join(map(str, wanted))}), or resample it"
             )
 
     def _guess(self, seen: Volume) -> VolumeScaling:
