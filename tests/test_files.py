@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -66,13 +65,6 @@ def test_no_output_is_an_input(onnxcam: Run, tmp_path: Path, command: str, name:
     assert "unexpected" not in ran.err
     assert {file: file.read_bytes() for file in before} == before
     assert not list(tmp_path.glob(".onnxcam-*"))
-
-
-def test_a_model_with_several_hard_links_is_explained(onnxcam: Run, tmp_path: Path) -> None:
-    """So uv installs the files of a wheel, those of `onnxcam demo` too."""
-    shutil.copy(SHAPES, tmp_path / "m.onnx")
-    ran = onnxcam("explain", alias(tmp_path / "m.onnx", "hard"), PICTURE, "-o", "out")
-    assert ran.code == 0, ran.err
 
 
 def test_a_second_output_is_not_the_first(onnxcam: Run, tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def command(
     rate: options.RateOption = None,
     start: options.StartOption = None,
     resample: options.ResampleOption = False,
+    window: options.NoWindowOption = None,
     text_model: options.TextModelOption = None,
     tokenizer: options.TokenizerOption = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images, or perturbed copies of one image, per pass.")] = 16,

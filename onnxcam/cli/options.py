@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from onnxcam.errors import MetricError
+
 ModelArgument = Annotated[Path, typer.Argument(help="Model (.onnx).", show_default=False)]
 LayerOption = Annotated[
     str, typer.Option("--layer", "-l", help="Layer to explain: auto, or the name of a tensor, node or module.")
@@ -170,6 +172,17 @@ WindowOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def _refuse_windows(value: str | None) -> None:
+    if value is not None:
+        raise MetricError(
+            "--window is for `onnxcam explain`: here the network takes whole inputs; crop or resample them to the size "
+            "it takes, or export it for a larger one"
+        )
+
+
+NoWindowOption = Annotated[str | None, typer.Option("--window", hidden=True, callback=_refuse_windows)]
 OverlapOption = Annotated[
     float | None,
     typer.Option("--overlap", help="Share of a window that the next one covers too. Default: 0.5.", show_default=False),

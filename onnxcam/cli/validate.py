@@ -62,6 +62,7 @@ def command(
     rate: options.RateOption = None,
     start: options.StartOption = None,
     resample: options.ResampleOption = False,
+    window: options.NoWindowOption = None,
     prompt: parts.PromptOption = None,
     image_token: parts.ImageTokenOption = None,
     runner: Annotated[

@@ -23,7 +23,7 @@ from onnxcam.compare.record import described, header, meaning_of, prepare_images
 from onnxcam.compare.recordings import Recording
 from onnxcam.compare.tasks.classification import ClassScores
 from onnxcam.deprecation import takes_old_names
-from onnxcam.errors import ImageError, PreprocessError, RecordingError
+from onnxcam.errors import ImageError, MetricError, PreprocessError, RecordingError
 from onnxcam.graph.io import files_of
 from onnxcam.media.frame import Frame
 from onnxcam.metadata.reserved import CHOSEN, CLASS, MAP, PICTURE
@@ -94,6 +94,15 @@ def pack(
     texts: dict[str, Any] = {"text_model": text_model, "tokenizer": tokenizer}
     observer = Observer(model, method, layer, preprocess, labels, "cpu", settings or {}, **texts)
     classifies = observer.prediction is ClassScores
+    axes = len(_size(observer))
+    if axes != 2 and not images:
+        what = "signals" if axes == 1 else "volumes"
+        raise ImageError(f"{observer.name} takes {what}, which a pack holds: give them with --images")
+    if axes > 2 and not classifies:
+        raise MetricError(
+            f"a pack of a network of volumes is for classifiers, and {observer.name} is {observer.network.task.name}; "
+            "`onnxcam record` records it where onnxcam runs"
+        )
     if explain_from is not None and not classifies:
         raise RecordingError(
             "--explain-from is for classifiers: a device explains what its model finds, and `onnxcam compare` pairs it "

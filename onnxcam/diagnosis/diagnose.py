@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxcam.compare.array_inputs import takes_arrays
 from onnxcam.compare.observer import Observer, PreparedImage
 from onnxcam.compare.tasks.classification import ClassScores, class_target
 from onnxcam.diagnosis.conclude import conclude
@@ -125,6 +126,11 @@ class Subject:
             raise DiagnosisError(f"most is {most}; give the number of images, 1 or more")
         quantised = with_card(candidate, reference)
         observer = Observer(quantised, **{"objects": OBJECTS, **options})
+        if takes_arrays(observer.network):
+            raise DiagnosisError(
+                f"{observer.name} takes signals or volumes, and networks of images are diagnosed: `onnxcam validate "
+                "--layers` finds the layer"
+            )
         given = [images] if isinstance(images, str | os.PathLike) else list(images)
         prepared, unreadable = _read(observer, files.files(given), most)
         feeds = dict(observer.look(prepared[0]).feeds)

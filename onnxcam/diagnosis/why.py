@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from onnxcam.compare.array_inputs import takes_arrays
 from onnxcam.compare.observer import Observer
 from onnxcam.compare.report.table import result_table
 from onnxcam.compare.validation import Validation
@@ -55,4 +56,5 @@ def add_diagnosis(
 def _options(candidate: Observer) -> dict[str, Any]:
     """Return the options of the *candidate*, and the preprocessing that it was validated with."""
     names = ("method", "layer", "labels", "provider", "settings", "inputs", "objects")
-    return {**{name: getattr(candidate, name) for name in names}, "preprocess": candidate.network.preprocessing}
+    how = candidate.preprocess if takes_arrays(candidate.network) else candidate.network.preprocessing
+    return {**{name: getattr(candidate, name) for name in names}, "preprocess": how}

@@ -285,8 +285,12 @@ class VolumeModality:
         if any(isinstance(n, int) and n != own for n, own in zip(self.lengths, size, strict=False)):
             wanted = [n if isinstance(n, int) else own for n, own in zip(self.lengths, size, strict=True)]
             takes, own = (" × ".join(map(str, one)) for one in (wanted, size))
-            windows = f"explain it window by window (--window {','.join(map(str, wanted))}), or " * self.joins()
-            raise ImageError(f"the model takes volumes of {takes}, and this one is {own}; {windows}resample it")
+            windows = "`onnxcam explain` explains it window by window (--window {}), or ".format(
+                ",".join(map(str, wanted))
+            )
+            raise ImageError(
+                f"the model takes volumes of {takes}, and this one is {own}; {windows * self.joins()}resample it"
+            )
 
     def _guess(self, seen: Volume) -> VolumeScaling:
         guessed = volume.guess(seen.data, self.dtype, self.layout.channel)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import re
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,10 @@ import onnx
 import pytest
 
 from onnxcam.compare.compare_recordings import compare_recordings
+from onnxcam.compare.device_runner import DevicePack
+from onnxcam.compare.device_runner import record as on_device
 from onnxcam.compare.observer import Observer
+from onnxcam.compare.pack import pack
 from onnxcam.compare.record import record
 from onnxcam.compare.recordings import Recording
 from onnxcam.compare.report.canvas import canvas_of
@@ -19,10 +25,12 @@ from onnxcam.compare.report.html import html
 from onnxcam.compare.report.panel import panel
 from onnxcam.compare.validate import validate
 from onnxcam.compare.validation import Validation
-from onnxcam.errors import ImageError, MetricError
+from onnxcam.diagnosis.diagnose import Subject
+from onnxcam.errors import DiagnosisError, ImageError, MetricError
 from onnxcam.media import image
 from onnxcam.metrics import Truth
 from tests.balls import SIZE, SPACING, ball, inside, int8, network
+from tests.command import Ran
 
 nibabel = pytest.importorskip("nibabel", reason="the extra onnxcam[volumes] is not installed")
 
@@ -119,6 +127,11 @@ def test_segmentations_of_volumes(folder: Path, tmp_path: Path) -> None:
     found = against(folder, "cells8.onnx", "cells.onnx", method="auto", truth=truth, directory=tmp_path / "out")
     assert found.truth is not None
     assert min(found.truth.values["miou"]) > 0.9
+    drawn = canvas_of(found.journal[0]).outputs(found.journal[0])
+    assert drawn is not None
+    reference, candidate, difference = drawn
+    assert len(np.unique(reference[:150].reshape(-1, 3), axis=0)) > 2  # the ball in the axial plane
+    assert reference.shape == candidate.shape == difference.shape
     assert found.summaries["class_iou"].mean > 0.9
     assert found.summaries["boundary"].mean > 0.9
     assert found.passed
@@ -134,3 +147,34 @@ def test_one_line_for_what_does_not_fit(folder: Path, tmp_path: Path) -> None:
     )
     with pytest.raises(MetricError, match=r"only models of images, signals and volumes can be compared"):
         Observer(clips)
+
+
+def test_packs_of_volumes_hold_them(folder: Path, tmp_path: Path) -> None:
+    scan, told = folder / "scans" / "0.nii.gz", {"preprocess": "raw"}
+    pack(folder / "float.onnx", tmp_path / "pack.zip", [scan], **told)  # type: ignore[arg-type]
+    with zipfile.ZipFile(tmp_path / "pack.zip") as packed:
+        packed.extractall(tmp_path / "device")
+    device = DevicePack(tmp_path / "device")
+    on_device(device, argparse.Namespace(pictures=[], output=tmp_path / "run", provider="cpu", threads=1, class_=-1))
+    record(folder / "float.onnx", [scan], tmp_path / "host", **told)  # type: ignore[arg-type]
+    found = compare_recordings(tmp_path / "host", tmp_path / "run")
+    assert found.passed
+    assert found.journal[0].values["pearson"] > 0.9999
+    with pytest.raises(ImageError, match="takes volumes, which a pack holds: give them with --images"):
+        pack(folder / "float.onnx", tmp_path / "none.zip", **told)  # type: ignore[arg-type]
+    with pytest.raises(MetricError, match=r"of volumes is for classifiers, and .* is a segmentation"):
+        pack(folder / "cells.onnx", tmp_path / "none.zip", [scan], **told)  # type: ignore[arg-type]
+
+
+def test_layers_agree_and_a_diagnosis_is_refused_in_one_line(folder: Path) -> None:
+    assert against(folder, "int8.onnx", layers=True).levels[-1].iou > 0.8
+    with pytest.raises(DiagnosisError, match="takes signals or volumes, and networks of images are diagnosed"):
+        Subject.open(folder / "float.onnx", folder / "int8.onnx", folder / "scans", **TOLD)
+
+
+@pytest.mark.parametrize("command", ["validate", "evaluate"])
+def test_windows_are_refused_in_one_line(command: str, onnxcam: Callable[..., Ran], folder: Path) -> None:
+    models = [folder / "float.onnx"] * (2 if command == "validate" else 1)
+    ran = onnxcam(command, *models, folder / "scans" / "0.nii.gz", "--window", "8,8,8")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.strip().startswith("error: --window is for `onnxcam explain`: here the network takes whole inputs")

@@ -6,7 +6,7 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.compare.array_inputs import drawn_record, volume_again
-from onnxcam.compare.drawing import unpacked
+from onnxcam.compare.drawing import drawn_classes, unpacked
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.map_comparison import Kept, ObjectComparison
+from onnxcam.compare.tasks.cell_maps import unpacked_cells
 from onnxcam.errors import ImageError
 from onnxcam.media import heatmap, image, planes, readable
 from onnxcam.media.image import RgbImage
@@ -136,8 +137,8 @@ class VolumeCanvas(Canvas):
 
     def at(self, one: ObjectComparison) -> VolumeCanvas:
         """Return the planes through the largest value of the reference's map, else of the candidate's."""
-        size = _upright(self.view)
-        return VolumeCanvas(self.grey, _cut(size, one.maps, self.affine), self.affine, self.missing)
+        view = _cut(_upright(self.view), one.maps, self.affine)
+        return self if view == self.view else replace(self, view=view)
 
     def picture(self, pair: ImageComparison) -> RgbImage:
         """Return the planes."""
@@ -159,9 +160,27 @@ class VolumeCanvas(Canvas):
             )
         )
 
-    def outputs(self, pair: ImageComparison) -> None:
-        """Outputs of volumes are not drawn."""
-        return
+    def outputs(self, pair: ImageComparison) -> tuple[RgbImage, RgbImage, RgbImage] | None:
+        """Return the classes of a segmentation in the planes, which the comparison kept."""
+        found = [unpacked_cells(one) for one in pair.details.get("found", ())]
+        if len(found) != 2:
+            return None
+        background = pair.details["background"]
+        first, second = (
+            {plane: self._classes(cells, plane, background) for plane in self.view.planes} for cells in found
+        )
+        return (
+            self._drawn(first.__getitem__),
+            self._drawn(second.__getitem__),
+            self._drawn(lambda plane: _changes(self._slice(self.grey, plane), first[plane], second[plane])),
+        )
+
+    def _classes(self, cells: NDArray[Any], plane: planes.Plane, background: int | None) -> RgbImage:
+        """Return the classes in one plane as colours; of several classes in a cell, the first one."""
+        if cells.dtype == bool:
+            cells = np.where(cells.any(axis=0), cells.argmax(axis=0), -1)
+        cut = self.view.cut(cells.astype(np.int16), plane, smooth=False)
+        return _resized(drawn_classes(cut, background), self.view.shape(plane))
 
     def _slice(self, volume: NDArray[Any], plane: planes.Plane) -> NDArray[Any]:
         return self.view.cut(volume, plane)

@@ -40,11 +40,13 @@ class ObjectPanel:
         reference: Overlay of the reference's map, on the common scale.
         candidate: Overlay of the candidate's map, on the common scale.
         difference: Candidate minus reference: red is positive, blue negative.
+        picture: The image where it is cut in other planes than for the first thing; None if there is nothing to add.
     """
 
     reference: str | None
     candidate: str | None
     difference: str | None
+    picture: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def panel(pair: ImageComparison, folders: Sequence[str] | None = None) -> Panel:
     return Panel(
         picture=None if canvas.missing else uri(picture),
         outputs=None if drawn is None else OutputPanel(uri(drawn[0], ".png"), uri(drawn[1], ".png"), uri(drawn[2])),
-        objects=tuple(_object_panel(canvas, one) for one in pair.objects),
+        objects=tuple(_object_panel(canvas, pair, one) for one in pair.objects),
         width=picture.shape[1],
         height=picture.shape[0],
         missing=canvas.missing,
@@ -103,8 +105,11 @@ def overlays(picture: RgbImage, heats: Sequence[heatmap.Map]) -> tuple[list[str]
     return [uri(ground), *map(uri, drawn)], width, height
 
 
-def _object_panel(canvas: Canvas, one: ObjectComparison) -> ObjectPanel:
-    return ObjectPanel(*(None if drawn is None else uri(drawn) for drawn in canvas.maps(one)))
+def _object_panel(canvas: Canvas, pair: ImageComparison, one: ObjectComparison) -> ObjectPanel:
+    own = canvas.at(one)
+    first, second, difference = (None if drawn is None else uri(drawn) for drawn in canvas.maps(one))
+    again = None if own is canvas or canvas.missing else uri(own.picture(pair))
+    return ObjectPanel(first, second, difference, again)
 
 
 def ramps() -> tuple[str, str]:
