@@ -79,6 +79,7 @@ def command(
     from onnxcam.errors import OutputError
     from onnxcam.graph.io import files_of
     from onnxcam.media import image
+    from onnxcam.progress import quiet
 
     lists = formats("ort" if write is None else write)
     if write is not None and report is None:
@@ -106,6 +107,7 @@ def command(
             labels=labels,
             settings=options.pairs(settings),
             provider=provider,
+            progress=quiet if show.err.is_terminal else show.diagnosing,  # at a terminal there is the spinner
         )
     if found.passed and not found.already:
         found.save(output, inputs, overwrite=overwrite)
