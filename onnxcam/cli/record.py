@@ -45,6 +45,7 @@ def command(
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at an unreadable image instead of skipping it.")
     ] = False,
+    overwrite: options.ReplaceOption = False,
 ) -> None:
     """Record predictions and raw maps of MODEL for each image. `onnxcam compare` compares two recordings.
 
@@ -72,6 +73,7 @@ def command(
         text_model=text_model,
         tokenizer=tokenizer,
         layers=layers,
+        overwrite=overwrite,
         progress=show.recording,
         told=FirstResult(show.print_err),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onnxcam.cli import options
-from onnxcam.cli.summary import shell
+from onnxcam.cli.summary import RunSummary, counted, shell
 
 if TYPE_CHECKING:
     from onnxcam.diagnosis.repair_result import Repair
@@ -79,6 +79,7 @@ def command(
     from onnxcam.errors import OutputError
     from onnxcam.graph.io import files_of
     from onnxcam.media import image
+    from onnxcam.progress import quiet
 
     lists = formats("ort" if write is None else write)
     if write is not None and report is None:
@@ -106,22 +107,29 @@ def command(
             labels=labels,
             settings=options.pairs(settings),
             provider=provider,
+            progress=quiet if show.err.is_terminal else show.diagnosing,  # at a terminal there is the spinner
         )
     if found.passed and not found.already:
         found.save(output, inputs, overwrite=overwrite)
     if report is not None:
         save_report(found, report, lists, overwrite=overwrite)
         show.warnings(found.keep.warnings)
-    _print(found, output, as_json)
-    if found.passed and not found.already:
-        show.next_step(f"onnxcam validate {shell(reference)} {shell(output)} {shell(images[0])}")
-    elif not found.passed:
-        show.next_step(f"onnxcam diagnose {shell(reference)} {shell(candidate)} {shell(images[0])}")
+    _print(found, as_json)
+    search, confirmation = found.images
+    others = f"{confirmation} other{'s' * (confirmation != 1)}"
+    models = ("validate", reference, output) if found.passed else ("diagnose", reference, candidate)
+    RunSummary(
+        f"{counted(search, 'image')} for the search, {others} for the confirmation",
+        output if found.passed and not found.already else "",
+        next="" if found.already else " ".join(["onnxcam", *map(shell, (*models, images[0]))]),
+    ).tell()
+    wrote = "" if found.already or not found.passed else f"; written to {output}"
+    show.print_err(f"{found.sentence}{wrote}", "green" if found.passed else "red")
     if not found.passed:
         raise typer.Exit(1)
 
 
-def _print(found: Repair, output: Path, as_json: bool) -> None:
+def _print(found: Repair, as_json: bool) -> None:
     from onnxcam.cli import show
 
     if as_json:
@@ -139,10 +147,6 @@ def _print(found: Repair, output: Path, as_json: bool) -> None:
         if found.slower is not None:
             show.print_out(f"time of a run: {found.slower:.2f} of that before, as measured on this machine")
     show.warnings(found.warnings)
-    search, confirmation = found.images
-    show.print_err(f"{search} images for the search, {confirmation} others for the confirmation")
-    wrote = "" if found.already or not found.passed else f"; written to {output}"
-    show.print_err(f"{found.sentence}{wrote}", "green" if found.passed else "red")
 
 
 def _number(value: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -57,9 +58,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], console: 
         return
     if layout.widths:
         console.print(_grid(columns, [], layout))
-    for row in rows:
+    for row, after in zip_longest(rows, rows[1:]):
         if layout.widths:
             console.print(_grid(columns, [row], layout, header=False))
+        if after is not None and all(row[at] == after[at] for at in layout.beneath):
+            continue  # they are of several rows
         for at in layout.beneath:
             if row[at]:
                 label = f"{names[at]}: " if names[at] else ""

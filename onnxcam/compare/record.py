@@ -9,7 +9,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from onnxcam.compare.device_runner import FORMAT, OBJECTS_VERSION, VERSION, DiskError, RecordingWriter, RunnerError
+from onnxcam import files
+from onnxcam.compare.device_runner import (
+    DONE,
+    FORMAT,
+    OBJECTS_VERSION,
+    PART,
+    TENSORS,
+    VERSION,
+    DiskError,
+    RecordingWriter,
+    RunnerError,
+)
+from onnxcam.compare.layer_recordings import FILE as LAYERS
 from onnxcam.compare.layer_recordings import record_layers
 from onnxcam.compare.layers import MAX_IMAGES
 from onnxcam.compare.observer import Observer, PreparedImage, require_classifier
@@ -103,6 +115,7 @@ def record(
     settings: Mapping[str, Any] | None = None,
     strict: bool = False,
     layers: bool = False,
+    overwrite: bool = False,
     text_model: str | os.PathLike[str] | None = None,
     tokenizer: str | os.PathLike[str] | None = None,
     progress: Progress = quiet,
@@ -128,6 +141,7 @@ def record(
         strict: Raise on an unreadable image; otherwise skip it and report it.
         text_model: As for `Explainer`, likewise *tokenizer*.
         layers: Also record the layers for the first images, see `onnxcam.compare.layer_recordings`.
+        overwrite: Replace the recording in *output*.
         progress: Progress callback, see `onnxcam.progress`.
         told: Takes each outcome in words, as soon as it is there.
 
@@ -146,6 +160,10 @@ def record(
         require_classifier(observer, "--layers")
     choice = _Selection.of(observer, target, explain_from)
     bad: list[tuple[str, str]] = []
+    if overwrite:
+        if choice.recording is not None and files.is_same(choice.recording.folder, output):
+            raise RecordingError(f"'{output}' is read by --explain-from; choose another folder with -o")
+        _remove(Path(output))
     try:
         writer = RecordingWriter(output, header(observer, meaning, choice.explains, choice.stated))
         try:
@@ -166,6 +184,13 @@ def record(
     except RunnerError as error:
         raise RecordingError(str(error)) from None
     return Recorded(Path(output), observer.info, len(writer.pictures), bad, warned, writer.damaged)
+
+
+def _remove(folder: Path) -> None:
+    """Remove the recording in *folder*, if there is one; other files stay."""
+    with files.writing(folder, "into "):
+        for name in (DONE, PART, LAYERS, *(f"{kind}.bin" for kinds in TENSORS.values() for kind in kinds)):
+            (folder / name).unlink(missing_ok=True)
 
 
 def open_model(

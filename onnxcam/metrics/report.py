@@ -36,6 +36,7 @@ class Report(StagedFolder):
     def __enter__(self) -> Self:
         curve_plots.require()
         refuse_finished(self.path, FILE, "a finished evaluation", overwrite=self.overwrite)
+        self.require_replaceable([FILE])
         return super().__enter__()
 
     def write(self, evaluation: Evaluation) -> list[Path]:

@@ -285,12 +285,9 @@ class VolumeModality:
         if any(isinstance(n, int) and n != own for n, own in zip(self.lengths, size, strict=False)):
             wanted = [n if isinstance(n, int) else own for n, own in zip(self.lengths, size, strict=True)]
             takes, own = (" × ".join(map(str, one)) for one in (wanted, size))
-            windows = "`onnxcam explain` explains it window by window (--window {}), or ".format(
-                ",".join(map(str, wanted))
-            )
-            raise ImageError(
-                f"the model takes volumes of {takes}, and this one is {own}; {windows * self.joins()}resample it"
-            )
+            window = ",".join(map(str, wanted))
+            windows = f"`onnxcam explain` explains it window by window (--window {window}), or " * self.joins()
+            raise ImageError(f"the model takes volumes of {takes}, and this one is {own}; {windows}resample it")
 
     def _guess(self, seen: Volume) -> VolumeScaling:
         guessed = volume.guess(seen.data, self.dtype, self.layout.channel)

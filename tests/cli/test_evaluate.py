@@ -182,12 +182,12 @@ def test_an_image_that_cannot_be_read_is_left_out(onnxcam: Run) -> None:
 
 def test_an_error_on_the_way_leaves_what_was_there(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("out").mkdir()
-    Path("out/evaluation.json").write_text("before", encoding="utf-8")
+    Path("out/mine.txt").write_text("before", encoding="utf-8")
     monkeypatch.setattr(Explainer, "attribute", lambda self, x, target: np.full((len(x), 3, 3), np.nan, np.float32))
     ran = onnxcam("evaluate", SHAPES, PICTURE, "-o", "out")
     assert ran.code == 2
-    assert [path.name for path in Path("out").iterdir()] == ["evaluation.json"]
-    assert Path("out/evaluation.json").read_text(encoding="utf-8") == "before"
+    assert [path.name for path in Path("out").iterdir()] == ["mine.txt"]
+    assert Path("out/mine.txt").read_text(encoding="utf-8") == "before"
 
 
 def test_a_folder_that_cannot_be_written_is_known_at_once(onnxcam: Run) -> None:

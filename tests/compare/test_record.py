@@ -227,6 +227,10 @@ def test_the_command(onnxcam: Callable[..., Ran], tmp_path: Path) -> None:
     assert len(Recording(tmp_path / "run")) == 2
     again = onnxcam("record", SHAPES, "p", "-o", "run")
     assert (again.code, again.err) == (2, "error: 'run' holds a recording; choose another folder, or delete it\n")
+    own = onnxcam("record", SHAPES, "p", "-o", "run", "--explain-from", "run", "--overwrite")
+    assert (own.code, own.err) == (2, "error: 'run' is read by --explain-from; choose another folder with -o\n")
+    assert onnxcam("record", SHAPES, "p", "-o", "run", "--overwrite").code == 0
+    assert Recording(tmp_path / "run").info.method == "gradcam"
 
 
 def test_the_command_says_what_was_damaged(onnxcam: Callable[..., Ran], tmp_path: Path) -> None:
