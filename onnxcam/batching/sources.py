@@ -129,7 +129,8 @@ def read_source(names: Sequence[str | os.PathLike[str]], images: str | None = No
         raise ImageError("no picture is named; give a folder, a pattern, a manifest or an address")
     if images is not None and not any(map(_may_have_folder, names)):
         raise ImageError(
-            "images (--images) is the folder of the paths in a manifest or COCO JSON, and no source is one; leave it out"
+            "images (--images) is the folder of the paths in a manifest or COCO JSON, and no source is one; leave "
+            "it out"
         )
     truths = list(dict.fromkeys(part.truth for part in parts if part.truth))
     if len(truths) > 1:

@@ -61,16 +61,16 @@ def test_an_option_without_effect_is_refused(onnxcam: Run, words: tuple[object, 
         (("-m", "gradient", "--map-size", "layer"), "the map of gradient has the input's size"),
     ],
 )
-def test_boxes_are_for_images(onnxcam: Run) -> None:
-    Path("volume.npy").write_bytes(npy(np.zeros((16, 16, 16), np.float32)))
-    ran = onnxcam("explain", MODELS / "volumes.onnx", "volume.npy", "--boxes")
-    assert (ran.code, "--boxes has no effect where the input is no image" in ran.err) == (2, True), ran.err
-
-
 def test_bake_refuses_a_layer_that_is_none(onnxcam: Run, words: tuple[str, ...], says: str) -> None:
     ran = onnxcam("bake", SHAPES, "-o", "baked.onnx", *words)
     assert (ran.code, says in ran.err) == (2, True), ran.err
     assert not Path("baked.onnx").exists()
+
+
+def test_boxes_are_for_images(onnxcam: Run) -> None:
+    Path("volume.npy").write_bytes(npy(np.zeros((16, 16, 16), np.float32)))
+    ran = onnxcam("explain", MODELS / "volumes.onnx", "volume.npy", "--boxes")
+    assert (ran.code, "--boxes has no effect where the input is no image" in ran.err) == (2, True), ran.err
 
 
 def test_each_method_gets_the_options_that_it_takes(onnxcam: Run) -> None:
