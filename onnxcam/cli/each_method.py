@@ -7,9 +7,9 @@ from typing import Annotated, TypedDict
 
 import typer
 
-__all__ = ["MethodOptions", "SettingsOption", "options_of"]
+__all__ = ["MethodOptions", "MethodSettingsOption", "options_of"]
 
-SettingsOption = Annotated[
+MethodSettingsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",

@@ -44,7 +44,7 @@ def command(
             "--top", "-k", min=1, help="Explain the k highest-scoring classes or detections.", show_default=False
         ),
     ] = None,
-    settings: each_method.SettingsOption = None,
+    settings: each_method.MethodSettingsOption = None,
     smooth: Annotated[
         str,
         typer.Option(
