@@ -25,6 +25,7 @@ MODELS = Path(__file__).parents[2] / "models"
         (("batch", "-m", "occlusion", "-l", "layer4"), "occlusion uses no layer"),
         (("compare-methods", "-m", "lrp", "-m", "gradient", "-l", "layer4"), "lrp, gradient use no layer"),
         (("evaluate", "-m", "lrp", "-l", "layer4"), "lrp uses no layer"),
+        (("validate", SHAPES, "-m", "rise", "-l", "layer4"), "rise uses no layer"),
         (("explain", "-m", "gradcam", "-m", "rise", "--set", "x=1"), "gradcam has no setting 'x'"),
         (("explain", "-m", "gradcam", "--set", "rise.samples=9"), "a setting of 'rise', which is not among gradcam"),
         (("explain", "-m", "rise", "-m", "lrp", "--smooth", "aug"), "rise has no setting 'smooth'"),
