@@ -127,6 +127,11 @@ def read_source(names: Sequence[str | os.PathLike[str]], images: str | None = No
     parts = [_read(os.fspath(name), images) for name in names]
     if not parts:
         raise ImageError("no picture is named; give a folder, a pattern, a manifest or an address")
+    if images is not None and not any(map(_may_have_folder, names)):
+        raise ImageError(
+            "images (--images) is the folder of the paths in a manifest or COCO JSON, and no source is one; leave "
+            "it out"
+        )
     truths = list(dict.fromkeys(part.truth for part in parts if part.truth))
     if len(truths) > 1:
         raise ImageError(f"several sources have their own truth ({', '.join(truths)}); run them one by one")
@@ -136,6 +141,13 @@ def read_source(names: Sequence[str | os.PathLike[str]], images: str | None = No
         raise ImageError(f"{in_message(os.fspath(names[0]))}: there is no picture in it")
     _require_unique(found)
     return found
+
+
+def _may_have_folder(name: str | os.PathLike[str]) -> bool:
+    """Whether the source *name* may hold paths that are relative to a folder."""
+    text = os.fspath(name)
+    is_format = text.partition(":")[0].lower() in _FORMATS
+    return is_format or PurePosixPath(text.partition("?")[0]).suffix.lower() in (*manifests.ENDINGS, ".json")
 
 
 def _read(name: str, images: str | None) -> Source:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onnxcam.cli import options, verdict
+from onnxcam.cli import effects, options, verdict
 from onnxcam.cli.summary import FirstResult
 
 
@@ -51,6 +51,8 @@ def command(
     from onnxcam.compare.compare_recordings import compare_recordings
     from onnxcam.metrics.truth import Truth
 
+    if truth is None:
+        effects.require_no_effect_is_asked("mask_values", "without --truth")
     found = compare_recordings(
         reference,
         candidate,

@@ -7,9 +7,9 @@ from typing import Annotated, TypedDict
 
 import typer
 
-__all__ = ["EachSettingsOption", "MethodOptions", "options_of"]
+__all__ = ["MethodOptions", "MethodSettingsOption", "options_of"]
 
-EachSettingsOption = Annotated[
+MethodSettingsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",

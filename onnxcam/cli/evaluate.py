@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from onnxcam.cli import options, summary
+from onnxcam.cli import effects, options, summary
 
 if TYPE_CHECKING:
     from onnxcam.metrics import Evaluation, Summary
@@ -86,6 +86,8 @@ def command(
     from onnxcam.metrics.evaluate_shard import evaluate_shard
     from onnxcam.metrics.report import Report
 
+    if truth is None:
+        effects.require_no_effect_is_asked("mask_values", "without --truth")
     given: dict[str, Any] = {
         "methods": methods or ["gradcam"],
         "metrics": metrics or (),

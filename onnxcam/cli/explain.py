@@ -45,7 +45,7 @@ def command(
             "--top", "-k", min=1, help="Explain the k highest-scoring classes or detections.", show_default=False
         ),
     ] = None,
-    settings: each_method.EachSettingsOption = None,
+    settings: each_method.MethodSettingsOption = None,
     smooth: Annotated[
         str,
         typer.Option(
@@ -223,6 +223,9 @@ def command(
         explainer.check(one)
     if any(one.finds_concepts for one in (explainer, *others)):
         effects.require_no_effect_is_asked("boxes title beside colorbar signed sheet", *_CONCEPTS)
+    layout = explainer.network.layout
+    if layout is None or len(layout.space) != 2:
+        effects.require_no_effect_is_asked("boxes", "where the input is no image")
     if figure is not None:
         figure.write([explainer, *others], names, wanted, strict=strict, as_json=as_json)
         return

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from onnxcam.cli import options, parts, verdict
+from onnxcam.cli import effects, options, parts, verdict
 from onnxcam.cli.summary import FirstResult, shell
 
 
@@ -122,6 +122,8 @@ def command(
     from onnxcam.errors import MetricError
     from onnxcam.metrics.truth import Truth
 
+    if truth is None:
+        effects.require_no_effect_is_asked("mask_values", "without --truth")
     if why and shard is not None:
         raise MetricError(
             "--why needs the worst of all images; leave it out, merge the shards, and run `onnxcam diagnose`"

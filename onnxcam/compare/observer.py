@@ -35,6 +35,7 @@ from onnxcam.media.frame import Covered, Frame, covering
 from onnxcam.metadata.reserved import MAP
 from onnxcam.methods import ProcedureMethod, find_method, read_settings
 from onnxcam.methods.base import AUTO
+from onnxcam.methods.settings import require_layer_is_used
 from onnxcam.model.clip_modality import ClipModality
 from onnxcam.model.description import ModelDescription
 from onnxcam.model.inputs import InputValue
@@ -158,6 +159,7 @@ class Observer:
         self.evidence = InputEvidence.of(subject.image)
         self._channel = None if method.at_layer else layout.channel - 1
         self._settings = read_settings(method, self.settings)
+        require_layer_is_used([method], self.layer)
         self._runner = Runner(self.network, method, self._settings, self.layer, False, quiet, spin=False)
         outputs = list(subject.model.graph.outputs)
         self._external = None if self.runner is None else ExternalRunner(self.runner, outputs, self.runner_timeout)

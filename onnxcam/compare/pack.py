@@ -16,6 +16,7 @@ import numpy as np
 
 from onnxcam import files
 from onnxcam.bake.bake import bake
+from onnxcam.bake.outputs import MapSize
 from onnxcam.compare import device_runner as device
 from onnxcam.compare.observer import Observer, require_classifier
 from onnxcam.compare.packed_outputs import PackedOutputs, pack_outputs
@@ -27,6 +28,7 @@ from onnxcam.errors import ImageError, MetricError, PreprocessError, RecordingEr
 from onnxcam.graph.io import files_of
 from onnxcam.media.frame import Frame
 from onnxcam.metadata.reserved import CHOSEN, CLASS, MAP, PICTURE
+from onnxcam.methods import find_method
 from onnxcam.methods.base import AUTO
 from onnxcam.paths import PathLike
 from onnxcam.preprocess import CallablePreprocess, Spec
@@ -187,8 +189,9 @@ def _classifier(
 ) -> PackedOutputs:
     """Bake a classifier; return names and properties of the inputs and outputs."""
     scores, method = require_classifier(observer, "a pack").scores, observer.method
+    size: MapSize = "layer" if find_method(method).at_layer else "input"
     made = bake(
-        observer.model, file, method, target=target, map_size="layer", inside=inside, raw=True, opset=opset, **words
+        observer.model, file, method, target=target, map_size=size, inside=inside, raw=True, opset=opset, **words
     )
     ends = {
         "input": PICTURE if inside else observer.network.picture,

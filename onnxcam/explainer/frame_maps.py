@@ -17,13 +17,13 @@ from onnxcam.media.video import Clip
 from onnxcam.targets import Target
 
 if TYPE_CHECKING:
-    from onnxcam.explainer.explainer import Explainer
+    from onnxcam.explainer.image_calls import ImageCalls
 
 __all__ = ["explain_frames"]
 
 
 def explain_frames(
-    explainer: Explainer, path: str | os.PathLike[str], target: Target, inputs: Mapping[str, Any] | None = None
+    explainer: ImageCalls, path: str | os.PathLike[str], target: Target, inputs: Mapping[str, Any] | None = None
 ) -> Explanation:
     """Explain the sampled frames of the video *path* for one target: by default the top one of the middle frame.
 

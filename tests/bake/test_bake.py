@@ -63,7 +63,7 @@ def test_the_models_own_outputs_stay_bit_for_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("method", ["gradcam", "gradient", "excitation-backprop"])
 def test_of_half_precision(method: str, tmp_path: Path) -> None:
     model, x = half("float16"), np.random.default_rng(0).uniform(0, 1, (1, 3, 8, 8)).astype(np.float16)
-    made = bake(model, tmp_path / "b.onnx", method, target=1, map_size="layer")
+    made = bake(model, tmp_path / "b.onnx", method, target=1, map_size=own_size(method))
     raw = Explainer(model, method=method).attribute(x, target=1)[0]
     shown = flat(method, raw)
     (found,) = session(made.path).run(["heatmap"], {"x": x})

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import onnxcam as oc
 from onnxcam.errors import MethodError
+from onnxcam.explainer.explanation import npy
 from onnxcam.explainer.grid import explain_grid
 from tests.cli.test_cli import PICTURE, SHAPES, Run
+
+MODELS = Path(__file__).parents[2] / "models"
 
 
 @pytest.mark.parametrize(
@@ -21,6 +25,7 @@ from tests.cli.test_cli import PICTURE, SHAPES, Run
         (("batch", "-m", "occlusion", "-l", "layer4"), "occlusion uses no layer"),
         (("compare-methods", "-m", "lrp", "-m", "gradient", "-l", "layer4"), "lrp, gradient use no layer"),
         (("evaluate", "-m", "lrp", "-l", "layer4"), "lrp uses no layer"),
+        (("validate", SHAPES, "-m", "rise", "-l", "layer4"), "rise uses no layer"),
         (("explain", "-m", "gradcam", "-m", "rise", "--set", "x=1"), "gradcam has no setting 'x'"),
         (("explain", "-m", "gradcam", "--set", "rise.samples=9"), "a setting of 'rise', which is not among gradcam"),
         (("explain", "-m", "rise", "-m", "lrp", "--smooth", "aug"), "rise has no setting 'smooth'"),
@@ -33,6 +38,11 @@ from tests.cli.test_cli import PICTURE, SHAPES, Run
         (("explain", "-m", "dff", "--sheet", "s.png"), "--sheet has no effect where dff draws all concepts"),
         (("batch", "--format", "webp"), "--format has no effect without --overlays"),
         (("batch", "--mask-values", "class"), "--mask-values has no effect without --truth"),
+        (
+            ("batch", "--images", "photos"),
+            "images (--images) is the folder of the paths in a manifest or COCO JSON, and",
+        ),
+        (("evaluate", "--mask-values", "class"), "--mask-values has no effect without --truth"),
         (("compare-methods", "--title", "A"), "--title has no effect without --sheet"),
         (("compare-methods", "-m", "lrp"), "there is nothing to compare 'lrp' with; name two methods or more"),
     ],
@@ -56,6 +66,12 @@ def test_bake_refuses_a_layer_that_is_none(onnxcam: Run, words: tuple[str, ...],
     ran = onnxcam("bake", SHAPES, "-o", "baked.onnx", *words)
     assert (ran.code, says in ran.err) == (2, True), ran.err
     assert not Path("baked.onnx").exists()
+
+
+def test_boxes_are_for_images(onnxcam: Run) -> None:
+    Path("volume.npy").write_bytes(npy(np.zeros((16, 16, 16), np.float32)))
+    ran = onnxcam("explain", MODELS / "volumes.onnx", "volume.npy", "--boxes")
+    assert (ran.code, "--boxes has no effect where the input is no image" in ran.err) == (2, True), ran.err
 
 
 def test_each_method_gets_the_options_that_it_takes(onnxcam: Run) -> None:
