@@ -80,7 +80,7 @@ class ClassPredictor:
     def answers(self, samples: Iterable[Array]) -> tuple[Array, Array]:
         """Return the probability of the class for each sample, and whether it is the top class, both [M]."""
         pairs = [
-            (self.explainer.probabilities(batch, self.target), self.explainer.classes(batch) == self.target)
+            (self.explainer.probabilities(batch, self.target), self.explainer.classes(batch, "top") == self.target)
             for batch in self._batches(samples)
         ]
         return _joined(pair[0] for pair in pairs), _joined(pair[1] for pair in pairs)

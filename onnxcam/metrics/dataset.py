@@ -22,7 +22,8 @@ from onnxcam.paths import PathLike
 from onnxcam.shards import Shard, picture_ids
 from onnxcam.targets import Target, parse
 from onnxcam.targets.embedding import Embedding
-from onnxcam.targets.kinds import Like
+from onnxcam.targets.groups import single_class
+from onnxcam.targets.kinds import Like, Top
 from onnxcam.targets.notation import Label
 
 __all__ = ["Dataset", "Item", "LoadedItem", "none_measured"]
@@ -103,6 +104,9 @@ class Dataset:
                 else "`onnxcam explain` makes its maps"
             )
             raise MetricError(f"evaluate measures the maps of classifiers; this is {what}: {other}")
+        kind = parse(target, network.class_names)
+        if network.class_count is not None and not isinstance(kind, Top):
+            self.target = single_class(kind, network.class_count, network.class_names)
         if self.compares:
             network.network.resolve(target, network.network.probe_look())  # wrong for one image, wrong for all
         if network.network.layout is None or isinstance(network.network.modality, ClipModality):

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from onnxcam.errors import TargetError
 from onnxcam.metadata import labels as labelling
 from onnxcam.metadata.class_words import classes_of, suggestion, word_group
-from onnxcam.targets.class_kinds import Group, Side
+from onnxcam.targets.class_kinds import Class, Group, Side
 from onnxcam.targets.notation import Label
 from onnxcam.targets.notation import label as read_label
+from onnxcam.targets.registry import TargetKind
 
-__all__ = ["class_index", "members", "offering_groups", "said"]
+__all__ = ["class_index", "members", "offering_groups", "said", "single_class"]
 
 _SHOWN = 5
 """The most classes of a group that are named."""
@@ -31,6 +32,18 @@ def class_index(label: Label, classes: int, labels: Sequence[str] | None) -> int
     if not 0 <= label < classes:
         raise TargetError(f"class {label} is out of range: the model has {classes} classes, 0 to {classes - 1}")
     return label
+
+
+def single_class(kind: TargetKind, classes: int, labels: Sequence[str] | None) -> int:
+    """Return the index of the class *kind*, or of a group of one class; TargetError for any other target."""
+    if isinstance(kind, Class):
+        return class_index(kind.label, classes, labels)
+    found = members(kind, classes, labels) if isinstance(kind, Group) else ()
+    if len(found) == 1:
+        return found[0]
+    shown = labels or [str(one) for one in range(classes)]
+    several = f" is {_count(found)} ({_some(found, shown.__getitem__)})" if found else ""
+    raise TargetError(f"target {str(kind)!r}{several}: classifiers are compared by one class; give an index or a label")
 
 
 @contextmanager

@@ -319,6 +319,14 @@ class TestInABrowser:
         assert opened.inner_text("#status") == "461 images, the first 200 shown"
         assert self.column(opened, 0) == [str(i) for i in range(1, 201)]
 
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_axe_finds_no_fault(self, opened: Any, npm: Path, scheme: str) -> None:
+        opened.set_viewport_size({"width": 390, "height": 844})
+        opened.emulate_media(color_scheme=scheme)
+        opened.evaluate((npm / "axe-core" / "axe.min.js").read_text("utf-8"))
+        faults = "async () => (await axe.run()).violations.map(one => [one.id, one.nodes[0].html])"
+        assert opened.evaluate(faults) == []
+
     def test_names_run_nothing_and_are_shown(self, opened: Any) -> None:
         for _ in range(2):
             opened.click("#more")

@@ -97,6 +97,8 @@ def test_what_means_nothing_is_refused_before_an_image_is_read(towers: Path) -> 
         validate(*models, nothing, target="like=missing.png", preprocess="unit")
     with pytest.raises(TargetError, match=r"like=.*: classifiers are compared by one class; give an index or a label"):
         validate(MODELS / "classifier_fc.onnx", MODELS / "classifier_fc.onnx", nothing, target=STAR)
+    with pytest.raises(TargetError, match=r"any:0-1. is 2 classes \(.*\): classifiers are compared by one class"):
+        validate(MODELS / "classifier_fc.onnx", MODELS / "classifier_fc.onnx", nothing, target="any:0-1")
 
 
 def test_a_changed_file_of_the_target_does_not_resume(towers: Path) -> None:

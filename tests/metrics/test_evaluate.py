@@ -15,6 +15,7 @@ from onnxcam import Explainer
 from onnxcam.errors import ImageError, MethodError, MetricError, OnnxcamError, TargetError, TruthError
 from onnxcam.media import heatmap, image
 from onnxcam.metrics import CHECKS, METRICS, Evaluation, Truth, evaluate, faithfulness, localisation
+from onnxcam.metrics.base import ClassPredictor
 from onnxcam.metrics.lookup import DEFAULT, GROUPS, all_metrics
 from tests.networks import HAND_X, hand_model
 
@@ -226,6 +227,8 @@ def test_every_metric_tells_its_paper_and_has_an_example() -> None:
         (MetricError, "the setting noise of road-morf is a number from 0 to 1e+09, not 'loud'",
          {"settings": {"road-morf.noise": "loud"}}),
         (TargetError, "no class is named 'pentagon'", {"target": "pentagon"}),
+        (TargetError, "'any:circle,star' is 2 classes (circle, star): classifiers are compared by one class; give an",
+         {"target": "any:circle,star"}),
         (TruthError, "shapes_1.png: the truth has no object of class 'triangle', there are cross, star, ring, circle;",
          {"truth": TRUTH, "target": "triangle"}),
         (TruthError, "is the truth of one image, and there are 2; give a folder",
@@ -316,3 +319,23 @@ def test_maps_that_are_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Explainer, "attribute", lambda self, x, target: np.full((len(x), 3, 3), np.nan, np.float32))
     with pytest.raises(OnnxcamError, match=r"the map of gradcam for .*shapes_1.png holds NaN or infinity"):
         evaluate(SHAPES, PICTURES[:1], metrics=["sparseness"])
+
+
+def test_road_asks_for_the_top_class_and_a_group_of_one_class_is_that_class() -> None:
+    scores = {}
+    for target in ("star", "any:star"):
+        found = evaluate(
+            SHAPES,
+            PICTURES[:1],
+            target=target,
+            preprocess="unit",
+            metrics=["road-morf"],
+            settings={"road-morf.steps": 2},
+        )
+        scores[target] = found.rows[0]
+    assert scores["star"] == scores["any:star"]
+    dataset_predictor = ClassPredictor(Explainer(SHAPES, "gradcam", target="star"), 3, 0, np.dtype(np.float32))
+    x = np.zeros((1, 3, *Explainer(SHAPES).preprocessing(np.zeros((8, 8, 3), np.uint8)).shape[2:]), np.float32)
+    top = int(Explainer(SHAPES).classes(x)[0])
+    assert dataset_predictor.answers(x)[1][0] == (top == 3)
+    assert top != 3

@@ -17,13 +17,13 @@ from onnxcam.compare.on_access import true_annotations
 from onnxcam.compare.outcome import FEW, Agreement, Answer, ObjectMap, Outcome, Prediction
 from onnxcam.compare.slices import SliceItem, TruthScores, truth_slices
 from onnxcam.compare.tasks.observation import Observation, Observed, PreparedImage, Wanted
-from onnxcam.errors import MetricError, TargetError
+from onnxcam.errors import MetricError
 from onnxcam.metadata.reserved import CHOSEN
 from onnxcam.metrics.accuracy import FIRST, accuracy
 from onnxcam.targets import ClassAim, parse
-from onnxcam.targets.classification import Classes, class_index
+from onnxcam.targets.classification import Classes
 from onnxcam.targets.goal import Goal, Look
-from onnxcam.targets.kinds import Class
+from onnxcam.targets.groups import single_class
 from onnxcam.targets.registry import TargetKind
 from onnxcam.targets.scores import TOP, probabilities, real_scores
 
@@ -239,9 +239,7 @@ def class_of(target: int | str, count: int, names: Sequence[str] | None) -> int:
     """Return the index of *target* among *count* classes; `TOP` for ``"top"``. Raise TargetError if it is unknown."""
     if target == "top":
         return TOP
-    if not isinstance(parse(target, names), Class):
-        raise TargetError(f"target {str(target)!r}: classifiers are compared by one class; give an index or a label")
-    return class_index(target.strip() if isinstance(target, str) else target, count, names)
+    return single_class(parse(target, names), count, names)
 
 
 def _task(model: Observed) -> Classes:
