@@ -132,7 +132,6 @@ Each of these was looked into, and is what the method is, unless it says otherwi
   place. `fem` weighs channels by their means, which is meant for rectified activations: behind the PReLU of volumes
   and the last convolution of upscaler these have both signs, and with weights of one more peaks lie on some object (0
   becomes 25 %, 8 becomes 58 %). The tokens of classifier_registers have both signs too.
-- `sscam` of classifier_registers, right in one of 16 pictures, was not looked into.
 - `deconvnet` does not ask what the rectifiers did going forward. Without max pooling, as in classifier, clip_image,
   classifier_fc and signals, nothing of the image is left: the map of a class is the same for every image (Nie et al.,
   [1805.07039](https://arxiv.org/abs/1805.07039)); in classifier its peak lies in a corner, where no object is.

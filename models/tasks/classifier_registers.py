@@ -71,8 +71,8 @@ class Registers(Classifier):
     """The same question as `classifier_fc`, in larger pictures; in training each token says what its patch holds."""
 
     card = Card("multi-label", f"resize={SIDE}x{SIDE},range=0-1", LABELS)
-    floor, size = 0.9, 1_200_000
-    scenes, steps, batch, rate = 12_000, 2400, 32, 3e-3
+    floor, size = 0.95, 1_200_000
+    scenes, steps, batch, rate = 12_000, 4800, 32, 3e-3
     network = Network
 
     def scene(self, rng: np.random.Generator) -> Scene:

@@ -23,6 +23,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxcam.autodiff import core
+from onnxcam.autodiff.integer_layer import IntegerLayer
 from onnxcam.autodiff.linear_layer import LinearLayer
 from onnxcam.autodiff.relevance import Shares, flat, gamma, is_first, is_gate, layer_input, stabilised_ratio
 from onnxcam.autodiff.rules import STANDARD
@@ -250,6 +251,7 @@ _ROWS: _RuleRows = {
     }.items()
 }
 _ROWS["onnxcam", "Clamp"] = Rule(function)
+_SUM = _like("Add", None)
 
 
 def attnlrp_rules(first: str, strength: float, dense: float) -> RuleSet:
@@ -261,9 +263,28 @@ def attnlrp_rules(first: str, strength: float, dense: float) -> RuleSet:
     others = _gamma(strength)
 
     def convolution(op: Emitter, node: ir.Node, dy: Any, *xs: V | None, scope: core.Scope) -> CotangentPairs:
-        return (rules[first] if is_first(node, scope) else others)(op, node, dy, *xs, scope=scope)
+        return _rule_of(node, scope)(op, node, dy, *xs, scope=scope)
+
+    def _rule_of(node: ir.Node, scope: core.Scope) -> Callable[..., CotangentPairs]:
+        return rules[first] if is_first(node, scope) else others
+
+    def sum_or_bias(op: Emitter, node: ir.Node, dy: Any, *xs: V | None, scope: core.Scope) -> CotangentPairs:
+        layer = IntegerLayer.behind(node, scope) if isinstance(node, ir.Node) else None
+        if layer is None:
+            return [(x, partial(core.evaluated, op, _SUM, dy, x, node.outputs[0])) for x in xs]
+        conv, k = layer.emit(op)
+        (x, *_), (y,), known = conv.inputs, conv.outputs, op.Div(node.outputs[0], k)
+        inside = core.Scope(scope.active | {x}, scope.rules)
+        found = dict(
+            _rule_of(layer.node, scope)(
+                op, conv, op.Mul(core.dense(op, dy, node.outputs[0]), k), *conv.inputs, scope=inside
+            )
+        )
+        y.replace_all_uses_with(known)
+        return [(layer.node.inputs[0], found[x])]
 
     rows: _RuleRows = dict.fromkeys(("Conv", "ConvTranspose"), Rule(convolution, inner=True))
+    rows["Add"] = Rule(sum_or_bias, sparse=True, inner=True, along=_SUM.along)
     if dense:
         rows |= dict.fromkeys(DENSE, Rule(_gamma(dense), inner=True))
     return STANDARD.replace(NAME, {**_ROWS, **rows})

@@ -8,7 +8,7 @@ contributions, and makes sparse cotangents dense for rules that do not accept th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -84,15 +84,17 @@ def backward(
     wanted: Sequence[ir.Value],
     rules: RuleSet,
     nodes: ir.Graph | Sequence[ir.Node] | None = None,
+    outside: Set[ir.Value] = frozenset(),
 ) -> list[ir.Value | None]:
     """Emit the gradients of *wanted*, given the cotangents *seeds*; None where nothing connects.
 
     Any values of one graph may be seeded or wanted, inner ones included. *nodes* are in topological order; by default
-    those of the emitter's graph. MissingRuleError for an operator on the path that has no rule.
+    those of the emitter's graph. *outside*: the active values of the graph of which *nodes* are a part, for rules that
+    look back. MissingRuleError for an operator on the path that has no rule.
     """
     nodes = op.graph if nodes is None else nodes
-    scope = Scope(dependents(nodes, wanted, rules), rules)
-    active = scope.active
+    active = dependents(nodes, wanted, rules)
+    scope = Scope(active | outside, rules)
     cotangents: dict[ir.Value, list[Cotangent]] = defaultdict(list)
     for value, seed in seeds.items():
         cotangents[value].append(seed)
@@ -139,7 +141,7 @@ class Scope:
         for y, dy in seeds:
             if dy is not None:
                 sums[y] = total(op, sums[y], dy) if y in sums else dy
-        return backward(op, sums, wanted, self.rules, nodes)
+        return backward(op, sums, wanted, self.rules, nodes, self.active)
 
     def dependents(self, graph: ir.Graph, sources: Iterable[ir.Value]) -> set[ir.Value]:
         """Return *sources* and every value of *graph*, nodes in order, that depends on them differentiably."""

@@ -147,6 +147,34 @@ def test_dynamic_quantisation_keeps_relevance(kind: str, first: str) -> None:
     assert abs(found.flat[0]) < 0.01 * r.sum()
 
 
+BODIES = {  # a convolution, a rectifier and a convolution, of float weights and of integers with a bias of their own
+    "float": "h = Conv<pads = [1, 1, 1, 1]>(x, w, b) r = Relu(h) y = Conv<pads = [1, 1, 1, 1]>(r, w, b)",
+    "integers": "".join(
+        f"{y}q, {y}s, {y}z = DynamicQuantizeLinear({x}) {y}m = ConvInteger<pads = [1, 1, 1, 1]>({y}q, w, {y}z, w0) "
+        f"{y}f = Cast<to = 1>({y}m) {y}p = Mul({y}f, {y}s) {y} = Add({y}p, b) {after} "
+        for x, y, after in (("x", "h", "r = Relu(h)"), ("r", "y", ""))
+    ),
+}
+
+
+@pytest.mark.parametrize(("first", "strength"), [("flat", 0.15), ("gamma", 0.15), ("epsilon", 0)])
+def test_a_convolution_on_integers_has_the_bias_that_is_added_behind_it(first: str, strength: float) -> None:
+    weights = "{4, -1, 2, -2, -3, 3, -1, 1, 5}"
+    codes = "w = Constant<value = uint8[1, 1, 3, 3] {9, 4, 7, 3, 2, 8, 4, 6, 10}> () "
+    constants = {
+        "float": f"w = Constant<value = float[1, 1, 3, 3] {weights}> () b = Constant<value = float[1] {{-2}}> () ",
+        "integers": codes + "w0 = Constant<value = uint8 {5}> () b = Constant<value = float[1, 1, 1, 1] {-2}> () ",
+    }
+    x, r = array(1, 1, 5, 5), array(1, 1, 5, 5)
+    x.flat[0] = 1
+    feeds, maps = {"x": np.rint(x * 255).astype(np.float32) / 255}, []
+    for kind, body in BODIES.items():
+        model = graph(constants[kind] + body, x=[1, 1, 5, 5])
+        rules = attnlrp_rules(first, strength, 0)
+        maps.append(run(vjp(model, rules=rules), {**feeds, "y.cotangent": r})["x.gradient"])
+    np.testing.assert_allclose(maps[1], maps[0], atol=0.02 * abs(maps[0]).max())
+
+
 @pytest.mark.parametrize("class_token", [True, False])
 def test_without_biases_the_score_is_what_the_image_and_the_constants_of_softmax_get(class_token: bool) -> None:
     torch.manual_seed(0)
