@@ -75,16 +75,30 @@ def check_grads(
 
 def evaluate(model: onnx.ModelProto, feeds: Feeds) -> dict[str, Array]:
     """Return all outputs of *model* by name, computed by the ONNX reference evaluator."""
-    results = ReferenceEvaluator(model).run(None, dict(feeds))
-    names = [output.name for output in model.graph.output]
-    return {name: y if y is None else each(np.asarray, y) for name, y in zip(names, results, strict=True)}
+    return _evaluator(model)(feeds)
+
+
+def _evaluator(model: onnx.ModelProto) -> Callable[[Feeds], dict[str, Array]]:
+    """Return `evaluate` of *model*, which is prepared once."""
+    evaluator, names = ReferenceEvaluator(model), [output.name for output in model.graph.output]
+
+    def evaluated(feeds: Feeds) -> dict[str, Array]:
+        results = evaluator.run(None, dict(feeds))
+        return {name: y if y is None else each(np.asarray, y) for name, y in zip(names, results, strict=True)}
+
+    return evaluated
 
 
 def run(model: onnx.ModelProto, feeds: Feeds) -> dict[str, Array]:
     """Return all outputs of *model* by name, computed by ONNX Runtime on the CPU."""
+    return _runner(model)(feeds)
+
+
+def _runner(model: onnx.ModelProto) -> Callable[[Feeds], dict[str, Array]]:
+    """Return `run` of *model*, which is opened once."""
     from onnxcam.engine import Session
 
-    return Session(load(model), provider="cpu").run(feeds)
+    return Session(load(model), provider="cpu").run
 
 
 def node_model(
@@ -210,7 +224,7 @@ def _cotangents(
     """Return a random cotangent for each new input of *gradient*, of the shape of its tensor at *feeds*."""
     known = {value.name for value in wide.graph.input}
     names = [value.name for value in gradient.graph.input if value.name not in known]
-    values = evaluate(tapped(wide, [name.removesuffix(".cotangent") for name in names]), feeds)
+    values = _evaluator(tapped(wide, [name.removesuffix(".cotangent") for name in names]))(feeds)
     return {name: normal(rng, values[name.removesuffix(".cotangent")]) for name in names}
 
 
@@ -237,12 +251,12 @@ def _check_directional(
     depth: int,
     rtol: float,
 ) -> None:
-    computed = evaluate(gradient, {**feeds, **cotangents})
+    computed = _evaluator(gradient)({**feeds, **cotangents})
     wanted = [name.removesuffix(".gradient") for name in _suffixed(gradient.graph.output, ".gradient")]
-    forward = tapped(wide, [name.removesuffix(".cotangent") for name in cotangents])
+    forward = _evaluator(tapped(wide, [name.removesuffix(".cotangent") for name in cotangents]))
 
     def along(step: float, name: str, v: np.ndarray) -> float:
-        values = evaluate(forward, {**feeds, name: each(lambda x, v: np.asarray(x + step * v), feeds[name], v)})
+        values = forward({**feeds, name: each(lambda x, v: np.asarray(x + step * v), feeds[name], v)})
         return sum(product(cotangents[f"{y}.cotangent"], value) for y, value in values.items())
 
     for name in wanted:
@@ -264,7 +278,7 @@ def _check_runtime(
         name: each(lambda x: x.astype(np.float32), x) if types[name] == ir.DataType.FLOAT else x
         for name, x in feeds.items()
     }
-    actual, expected = run(narrow, narrow_feeds), evaluate(wide, wide_feeds)
+    actual, expected = run(narrow, narrow_feeds), _evaluator(wide)(wide_feeds)
     for name in _suffixed(narrow.graph.output, ".gradient"):
         scale = max(_largest(expected[name]), 1e-6)
         error = _largest(each(np.subtract, actual[name], expected[name])) / scale

@@ -21,7 +21,7 @@ import pytest
 
 from tests.command import Ran
 
-pytest_plugins = ["tests.browser"]
+pytest_plugins = ["tests.browser", "tests.torchlib"]
 
 hypothesis.settings.register_profile("onnxcam", deadline=None)  # how long an example takes is the machine's business
 hypothesis.settings.load_profile("onnxcam")

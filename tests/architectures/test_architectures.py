@@ -1,4 +1,4 @@
-"""A dozen whole networks of `transformers`; ``python -m tests.architectures`` measures all of them."""
+"""Ten whole networks of `transformers`; ``python -m tests.architectures`` measures all of them."""
 
 from __future__ import annotations
 

@@ -29,9 +29,9 @@ COUNT = 400
 NOTHING = pa.schema([])
 
 
-@pytest.fixture(scope="module", params=[0, 1])
-def worlds(request: pytest.FixtureRequest) -> PlantedWorlds:
-    return PlantedWorlds(request.param, COUNT)
+@pytest.fixture(scope="module")
+def worlds() -> PlantedWorlds:
+    return PlantedWorlds(0, COUNT)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -20,7 +20,7 @@ from tests.autodiff.optimised import LEVELS, optimised
 from tests.optional import torch
 
 
-@pytest.mark.parametrize(("name", "exporter"), CASES)
+@pytest.mark.parametrize(("name", "exporter"), [*CASES[::6], *CASES[1::2]])  # the optimiser sees much the same of both
 def test_optimised_files(name: str, exporter: str, tmp_path: Path) -> None:
     x = torch.randn(2, 3, 8, 8)
     model = exported(network(name).float(), x, exporter)

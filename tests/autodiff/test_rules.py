@@ -1,6 +1,7 @@
 """Every rule: float64 against central differences, first and second order, then ONNX Runtime in float32."""
 
 import importlib
+from functools import cache
 
 import numpy as np
 import onnx
@@ -52,26 +53,30 @@ def test_the_check_holds_onnxruntime_against_the_reference() -> None:
 
 def test_rules_are_closed() -> None:
     """Every operator that any rule emits has a rule, or none because nothing passes through it."""
-    emitted = {(node.domain, node.op_type) for case in CASES for node in appended(case)}
+    emitted = {(node.domain, node.op_type) for _, _, nodes in gradients() for node in nodes}
     assert emitted <= set(STANDARD)
     assert {domain for domain, _ in emitted} == {""}
 
 
-def appended(case: Case) -> list[onnx.NodeProto]:
-    """Return the nodes of the gradient; those of the model stand before them, as they were."""
+@cache
+def gradients() -> list[tuple[Case, int, list[onnx.NodeProto]]]:
+    """Return by case the opset of the gradient and its nodes; those of the model stand before them, as they were."""
+    return [(case, *appended(case)) for case in CASES]
+
+
+def appended(case: Case) -> tuple[int, list[onnx.NodeProto]]:
     model = case.model()
-    nodes = list(vjp(model).graph.node)
+    gradient = vjp(model)
+    nodes = list(gradient.graph.node)
     count = len(model.graph.node)
     assert [(node.domain, node.op_type, *node.input, *node.output) for node in nodes[:count]] == [
         (node.domain, node.op_type, *node.input, *node.output) for node in model.graph.node
     ]
-    return nodes[count:]
+    return next(each.version for each in gradient.opset_import if each.domain == ""), nodes[count:]
 
 
 def test_a_gradient_uses_no_operator_that_is_newer_than_the_model() -> None:
     """Compositions are spelt in operators of any age; what of them is placed is not newer than the model."""
-    for case in CASES:
-        model = vjp(case.model())
-        opset = next(each.version for each in model.opset_import if each.domain == "")
-        for node in appended(case):
+    for case, opset, nodes in gradients():
+        for node in nodes:
             assert onnx.defs.has(node.op_type, opset), f"{case}: {node.op_type} is newer than opset {opset}"

@@ -144,10 +144,24 @@ def test_no_picture_is_one_line_and_leaves_nothing(onnxcam: Run, tmp_path: Path,
 OF_OTHERS = {each.id for each in METHODS.values() if each.needs_attention or each.needs_detections or each.needs_words}
 
 
+SHORT = {
+    "sobol": "designs=4",
+    "kernelshap": "samples=200",
+    "lime": "samples=200",
+    "rise": "samples=40",
+    "guided-ig": "steps=10",
+    "sscam": "samples=2",
+    "iscam": "samples=2",
+    "expected-gradients": "samples=8",
+}
+"""Settings of methods that take long by their own."""
+
+
 @pytest.mark.parametrize("method", [method for method in METHODS if method not in OF_OTHERS])
 def test_every_method_by_its_id(onnxcam: Run, method: str) -> None:
     libraries_of(method)
-    ran = onnxcam("explain", SHAPES, PICTURE, "-m", method, "--json")
+    settings = ("--set", SHORT[method]) if method in SHORT else ()
+    ran = onnxcam("explain", SHAPES, PICTURE, "-m", method, *settings, "--json")
     assert ran.code == 0, ran.err
     (entry,) = json.loads(ran.out)
     assert entry["method"] == method

@@ -6,9 +6,9 @@ import pytest
 
 from tests.fuzz.campaign import campaign
 
-COUNTS = {"models": 80, "pictures": 40, "companions": 24, "recordings": 24, "words": 32, "others": 16}
+COUNTS = {"models": 40, "pictures": 20, "companions": 12, "recordings": 12, "words": 16, "others": 8}
 pytestmark = pytest.mark.slow
-PARTS = 4
+PARTS = 2
 
 
 @pytest.mark.parametrize("part", range(1, PARTS + 1))

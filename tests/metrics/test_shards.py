@@ -88,7 +88,7 @@ def test_classes_of_the_truth_in_shards(tmp_path: Path) -> None:
         "metrics": ["pointing-game", "box-iou", "infidelity"],
         "truth": truth,
         "batch_size": 1,
-        "settings": {},
+        "settings": {key: value for key, value in OPTIONS["settings"].items() if key != "deletion.steps"},
     }
     whole = evaluate(SHAPES, PICTURES, **options)
     folders = shards_of(SHAPES, PICTURES, tmp_path, **options)

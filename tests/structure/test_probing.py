@@ -11,8 +11,10 @@ import pytest
 
 from onnxcam import Explainer
 from onnxcam.autodiff.differentiate import set_outputs
+from onnxcam.engine import Session
 from onnxcam.errors import EngineError, LayerError, OnnxcamError
 from onnxcam.graph.emitter import Emitter
+from onnxcam.graph.io import load
 from onnxcam.structure.layer import Choice
 from onnxcam.structure.layout import GridLayout, Layout, TokenLayout
 from onnxcam.structure.probing import PictureProbe
@@ -31,14 +33,14 @@ def chosen(model: onnx.ModelProto, layer: str | None = None) -> Choice:
 def answers(model: onnx.ModelProto, choice: Choice, row: int, column: int) -> np.ndarray:
     """Return how much each cell of the layer changes, in the mean, if one patch of a picture does."""
     rng = np.random.default_rng(0)
-    inside, layout = tapped(model, [choice.layer.tensor]), choice.layer.layout
+    inside, layout = Session(load(tapped(model, [choice.layer.tensor])), "cpu"), choice.layer.layout
     total = np.zeros(1)
     for _ in range(6):
         x = rng.standard_normal((1, 3, SIZE, SIZE)).astype(np.float32)
         changed = x.copy()
         patch = changed[:, :, row * CELL : (row + 1) * CELL, column * CELL : (column + 1) * CELL]
         patch[:] = rng.standard_normal(patch.shape)
-        before, after = (layout.view(run(inside, {"x": value})[choice.layer.tensor]) for value in (x, changed))
+        before, after = (layout.view(inside.run({"x": value})[choice.layer.tensor]) for value in (x, changed))
         total = total + np.square(after - before)[0].sum(axis=0)
     return total
 

@@ -10,7 +10,7 @@ from unittest import mock
 import numpy as np
 import onnx
 
-from onnxcam.testing import run
+from onnxcam import testing
 from tests.autodiff.cases import Case, normal
 
 
@@ -29,7 +29,7 @@ class Model(Case):
         return onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["": {opset}]> {self.text}')
 
     def run(self, symbolic: bool = False) -> None:
-        with mock.patch("onnxcam.testing.evaluate", run):
+        with mock.patch("onnxcam.testing._evaluator", testing._runner):
             super().run(symbolic)
 
 
