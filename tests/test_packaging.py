@@ -6,12 +6,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
 
 import onnxcam
+from tools import platforms
 
 ROOT = Path(__file__).parents[1]
 USER = """\
@@ -46,6 +48,14 @@ def test_the_wheel_holds_what_is_tracked_below_both_packages(tmp_path: Path) -> 
     }
     assert names == own
     assert {"onnxcam/py.typed", "onnxcam/assets/shapes.onnx", "onnxcam/web/page/index.html"} <= names
+
+
+def test_platforms_are_asked_for_extras_that_exist_and_gpu_is_for_all() -> None:
+    """On macOS, which has no onnxruntime-gpu, the extra is the usual build; `tools.platforms` asks the index."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    assert {extra for words in platforms.EXTRAS for extra in words.split(",")} <= extras.keys()
+    markers = [line.partition(";")[2].replace(" ", "") for line in extras["gpu"]]
+    assert sorted(markers) == ["sys_platform!='darwin'", "sys_platform=='darwin'"]
 
 
 def test_no_name_is_refused_by_windows_or_macos() -> None:
