@@ -1,6 +1,7 @@
-"""Draw the pictures of docs/images that are made of maps alone: `python -m tools.pictures [REAL]`.
+"""Draw the pictures of docs/images: `python -m tools.pictures [REAL]`.
 
-REAL is a folder of real networks, photos and a volume; without it the pictures made of them stay as they are.
+REAL is a folder of real networks, photos and a volume; without it the pictures made of them stay as they are. Pages are
+photographed by `tools.screenshots`; the gallery is drawn by `tools.gallery`.
 """
 
 from __future__ import annotations
@@ -137,3 +138,6 @@ if __name__ == "__main__":
         draw()
     if len(sys.argv) > 1:
         of_photos(Path(sys.argv[1]))
+    from tools import screenshots
+
+    screenshots.main(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else None)
