@@ -27,7 +27,8 @@ CLAIMS = {
     "In a notebook results show themselves": (
         "notebooks/test_shown.py::test_an_explanation_shows_its_overlay_and_what_it_is_of"
     ),
-    "Methods marked ° need no gradient": "test_site.py::test_methods_without_a_gradient_are_those_of_readme",
+    "53 methods have one interface": "cli/test_cli.py::test_readme_names_every_method",
+    "without a gradient": "test_site.py::test_methods_without_a_gradient_are_marked",
     "lists the conventions that are read without options": "zoo/test_zoo.py::test_the_page_is_that_of_the_zoo",
     "each word has a map": "decoders/test_cli.py::test_folder_of_parts",
     "drop an image, click a class": "web/test_page.py::test_a_click_explains_another_class",

@@ -227,7 +227,7 @@ settings, or with a replica of their paper in the tests only.
 |---|---|---:|---|{rule}---|
 """
 FOOT = """
-A method's formula and paper are in [README](../README.md#methods), its settings in its docstring.
+A method's formula and paper are in [Methods](methods.md), its settings in its docstring.
 """
 
 
