@@ -13,12 +13,14 @@ import numpy as np
 import onnx
 import pytest
 
+from onnxcam.compare.alignment import CELLS, MapEvidence, common_grid
 from onnxcam.compare.compare_recordings import compare_recordings
 from onnxcam.compare.device_runner import DevicePack
 from onnxcam.compare.device_runner import record as on_device
 from onnxcam.compare.observer import Observer
 from onnxcam.compare.pack import pack
 from onnxcam.compare.record import record
+from onnxcam.compare.recording_files import is_framed
 from onnxcam.compare.recordings import Recording
 from onnxcam.compare.report.canvas import canvas_of
 from onnxcam.compare.report.html import html
@@ -28,6 +30,7 @@ from onnxcam.compare.validation import Validation
 from onnxcam.diagnosis.diagnose import Subject
 from onnxcam.errors import DiagnosisError, ImageError, MetricError
 from onnxcam.media import image
+from onnxcam.media.frame import Extent
 from onnxcam.metrics import Truth
 from tests.balls import SIZE, SPACING, ball, inside, int8, network
 from tests.command import Ran
@@ -178,3 +181,17 @@ def test_windows_are_refused_in_one_line(command: str, onnxcam: Callable[..., Ra
     ran = onnxcam(command, *models, folder / "scans" / "0.nii.gz", "--window", "8,8,8")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.strip().startswith("error: --window is for `onnxcam explain`: here the network takes whole inputs")
+
+
+def test_a_map_of_a_recording_may_not_exhaust_memory() -> None:
+    told = {"size": [64, 64, 64], "frame": None}
+    assert is_framed(told, [[2048, 2, 2]])
+    assert not is_framed(told, [[2049, 2, 2]])
+    assert not is_framed(told, [[8, 8]])  # of an image
+    assert not is_framed({**told, "frame": [0, 0, 0, 1, 64, 64]}, [[8, 8, 64]])
+    size, whole = (64, 64, 64), Extent(((0.0, 64.0),) * 3)
+    long = [MapEvidence(np.zeros(shape, np.float32), whole, size) for shape in ((2048, 1, 1), (1, 2048, 2048))]
+    grid = common_grid(*long)
+    assert grid is not None
+    assert np.prod(grid.shape) <= CELLS
+    assert min(grid.shape) >= 56
