@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import zipfile
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from onnxcam.compare.recordings import Recording
 from onnxcam.compare.report.canvas import canvas_of
 from onnxcam.compare.report.html import html
 from onnxcam.compare.report.panel import panel
+from onnxcam.compare.tasks.value_maps import ValueMapPrediction
 from onnxcam.compare.validate import validate
 from onnxcam.compare.validation import Validation
 from onnxcam.diagnosis.diagnose import Subject
@@ -144,6 +146,13 @@ def test_one_line_for_what_does_not_fit(folder: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "small.npy", ball(PLACES[0])[2:])
     with pytest.raises(ImageError, match=r"the model takes volumes of 12 × 20 × 16, and this one is 10 × 20 × 16"):
         validate(folder / "float.onnx", folder / "float.onnx", tmp_path / "small.npy", **TOLD)
+    points = network(head="cells")
+    onnx.helper.set_model_props(points, {"onnxcam": json.dumps({"schema": 1, "task": "keypoints"})})
+    with pytest.raises(MetricError, match=r"takes volumes and is a keypoint model, which is compared in images"):
+        Observer(points)
+    values = ValueMapPrediction(ball(PLACES[0])[None])
+    assert values.drawing(values) is None  # maps of values of a volume are compared and not drawn
+    assert values.compare(values).values["value_correlation"] == pytest.approx(1)
     clips = onnx.parser.parse_model(
         """<ir_version: 8, opset_import: ["" : 17]>
         clips (float[n, 3, 4, 8, 8] x) => (float[n, 3] y) { p = GlobalAveragePool(x) y = Flatten(p) }"""
