@@ -2,7 +2,7 @@
 
 **Grid.** It covers the part of the image that both models see. It has the resolution of the finer map, and at least
 `SIDE` pixels per side, because SSIM windows and the top fifth of the pixels need more than 3 × 3 cells. Maps are
-resampled to it linearly along each axis (`resampled`). Maps of volumes have three axes.
+resampled to it linearly along each axis (`resampled`). Maps of volumes have three axes, and a grid of at most `CELLS`.
 
 **Scale.** Only the positive part of a map counts, in units of the score (dequantised for quantised models). A cell
 holds the evidence of its area, so cells of a coarser map are larger: each map is multiplied by the number of its cells
@@ -27,10 +27,13 @@ from onnxcam.media import heatmap
 from onnxcam.media.frame import Covered, Frame, covering
 from onnxcam.media.resample import placed
 
-__all__ = ["SIDE", "ComparisonGrid", "Heat", "MapEvidence", "common_grid", "resampled"]
+__all__ = ["CELLS", "SIDE", "ComparisonGrid", "Heat", "MapEvidence", "common_grid", "resampled"]
 
 SIDE = 56
 """Minimum side of the grid, and longest side of the stored maps, in pixels."""
+
+CELLS = 2**24
+"""Maximum cells of the grid of a volume: with more, the measures would need gigabytes."""
 
 Heat = NDArray[np.float32]
 _Intervals: TypeAlias = Sequence[tuple[float, float]]
@@ -112,11 +115,14 @@ def common_grid(
     seen = [(max(0.0, a[0], b[0]), min(float(length), a[1], b[1])) for length, a, b in both]
     if any(end <= start for start, end in seen):
         return None
-    shape = tuple(
+    shape = [
         max(SIDE, *(round(one.heat.shape[axis] * _length(own) / _length(one.frame.intervals[axis])) for one in pair))
         for axis, (own, pair) in enumerate((own, (first, second)) for own in seen)
-    )
-    return ComparisonGrid(covering(seen), shape, first.size, unit or (1.0,) * len(seen))
+    ]
+    while len(shape) > 2 and math.prod(shape) > CELLS:
+        longest = shape.index(max(shape))
+        shape[longest] = -(-shape[longest] // 2)
+    return ComparisonGrid(covering(seen), tuple(shape), first.size, unit or (1.0,) * len(seen))
 
 
 def resampled(heat: Heat, intervals: _Intervals, shape: tuple[int, ...]) -> Heat:

@@ -152,6 +152,11 @@ class Observer:
             )
         self.task = self.network.task
         self.observation = observation_of(self.task, self.name)
+        if len(layout.space) > 2 and self.observation.in_images:
+            raise MetricError(
+                f"{self.name} takes volumes and is {self.task.name}, which is compared in images: compare the maps of "
+                "`onnxcam explain`"
+            )
         if self.maps == BLACK_BOX:
             self.method = black_box_method(self.method, self.task)
         self.method = self.task.method if self.method == AUTO else self.method

@@ -174,7 +174,7 @@ def is_framed(picture: Mapping[str, Any], maps: Sequence[Sequence[int] | None]) 
     if any(len(cells) != len(size) for cells in shapes):
         return False
     if frame is None:
-        return True
+        return len(size) == 2 or all(n <= FINEST_OF_VOLUMES for cells in shapes for n in cells)
     if not (isinstance(frame, list) and len(frame) == 2 * len(size) and all(is_number(x) for x in frame)):
         return False
     spans = [end - start for start, end in of_corners(frame).intervals]

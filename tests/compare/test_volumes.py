@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import zipfile
 from collections.abc import Callable
@@ -13,21 +14,25 @@ import numpy as np
 import onnx
 import pytest
 
+from onnxcam.compare.alignment import CELLS, MapEvidence, common_grid
 from onnxcam.compare.compare_recordings import compare_recordings
 from onnxcam.compare.device_runner import DevicePack
 from onnxcam.compare.device_runner import record as on_device
 from onnxcam.compare.observer import Observer
 from onnxcam.compare.pack import pack
 from onnxcam.compare.record import record
+from onnxcam.compare.recording_files import is_framed
 from onnxcam.compare.recordings import Recording
 from onnxcam.compare.report.canvas import canvas_of
 from onnxcam.compare.report.html import html
 from onnxcam.compare.report.panel import panel
+from onnxcam.compare.tasks.value_maps import ValueMapPrediction
 from onnxcam.compare.validate import validate
 from onnxcam.compare.validation import Validation
 from onnxcam.diagnosis.diagnose import Subject
 from onnxcam.errors import DiagnosisError, ImageError, MetricError
 from onnxcam.media import image
+from onnxcam.media.frame import Extent
 from onnxcam.metrics import Truth
 from tests.balls import SIZE, SPACING, ball, inside, int8, network
 from tests.command import Ran
@@ -141,6 +146,13 @@ def test_one_line_for_what_does_not_fit(folder: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "small.npy", ball(PLACES[0])[2:])
     with pytest.raises(ImageError, match=r"the model takes volumes of 12 × 20 × 16, and this one is 10 × 20 × 16"):
         validate(folder / "float.onnx", folder / "float.onnx", tmp_path / "small.npy", **TOLD)
+    points = network(head="cells")
+    onnx.helper.set_model_props(points, {"onnxcam": json.dumps({"schema": 1, "task": "keypoints"})})
+    with pytest.raises(MetricError, match=r"takes volumes and is a keypoint model, which is compared in images"):
+        Observer(points)
+    values = ValueMapPrediction(ball(PLACES[0])[None])
+    assert values.drawing(values) is None  # maps of values of a volume are compared and not drawn
+    assert values.compare(values).values["value_correlation"] == pytest.approx(1)
     clips = onnx.parser.parse_model(
         """<ir_version: 8, opset_import: ["" : 17]>
         clips (float[n, 3, 4, 8, 8] x) => (float[n, 3] y) { p = GlobalAveragePool(x) y = Flatten(p) }"""
@@ -178,3 +190,17 @@ def test_windows_are_refused_in_one_line(command: str, onnxcam: Callable[..., Ra
     ran = onnxcam(command, *models, folder / "scans" / "0.nii.gz", "--window", "8,8,8")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.strip().startswith("error: --window is for `onnxcam explain`: here the network takes whole inputs")
+
+
+def test_a_map_of_a_recording_may_not_exhaust_memory() -> None:
+    told = {"size": [64, 64, 64], "frame": None}
+    assert is_framed(told, [[2048, 2, 2]])
+    assert not is_framed(told, [[2049, 2, 2]])
+    assert not is_framed(told, [[8, 8]])  # of an image
+    assert not is_framed({**told, "frame": [0, 0, 0, 1, 64, 64]}, [[8, 8, 64]])
+    size, whole = (64, 64, 64), Extent(((0.0, 64.0),) * 3)
+    long = [MapEvidence(np.zeros(shape, np.float32), whole, size) for shape in ((2048, 1, 1), (1, 2048, 2048))]
+    grid = common_grid(*long)
+    assert grid is not None
+    assert np.prod(grid.shape) <= CELLS
+    assert min(grid.shape) >= 56

@@ -17,6 +17,7 @@ from onnxcam.compare.array_inputs import drawn_record, volume_again
 from onnxcam.compare.drawing import drawn_classes, unpacked
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.map_comparison import Kept, ObjectComparison
+from onnxcam.compare.report.marks import boxed, changes, dotted, enlarged, nearest, pale, signed
 from onnxcam.compare.tasks.cell_maps import unpacked_cells
 from onnxcam.errors import ImageError
 from onnxcam.media import heatmap, image, planes, readable
@@ -24,15 +25,12 @@ from onnxcam.media.image import RgbImage
 from onnxcam.media.image_files import OF_NUMBERS
 from onnxcam.targets.notation import Corners
 
-__all__ = ["CANDIDATE", "FULL", "REFERENCE", "SIDE", "Canvas", "PictureCanvas", "VolumeCanvas", "canvas_of", "enlarged"]
+__all__ = ["CANDIDATE", "REFERENCE", "SIDE", "Canvas", "PictureCanvas", "VolumeCanvas", "canvas_of"]
 
 SIDE = 320
 """Maximum longer side of images in a report, in pixels."""
-FULL = 64
-"""Difference of drawn outputs that is fully red; pixels are from 0 to 255."""
 REFERENCE, CANDIDATE = (31, 119, 208), (232, 89, 12)
 """Colours of boxes, RGB."""
-_FARTHEST = 1e5  # coordinate of a point, in pixels
 _RECORD = 110
 """Height of a drawn signal, in pixels."""
 
@@ -102,27 +100,27 @@ class PictureCanvas(Canvas):
         picture = self.ground
         for answer, colour in zip(pair.answers, (REFERENCE, CANDIDATE), strict=True):
             for one in answer.data.get("objects", ()):
-                picture = _boxed(picture, one["box"], colour, self.size)
+                picture = boxed(picture, one["box"], colour, self.size)
             for one in answer.data.get("keypoints", ()):
-                picture = _dotted(picture, one["point"], colour, self.size)
+                picture = dotted(picture, one["point"], colour, self.size)
         return picture
 
     def over(self, kept: NDArray[np.floating], box: Corners | None) -> RgbImage:
         """Return the overlay."""
-        return _boxed(heatmap.overlay(self.ground, enlarged(kept, self._shape)), box, (255,) * 3, self.size)
+        return boxed(heatmap.overlay(self.ground, enlarged(kept, self._shape)), box, (255,) * 3, self.size)
 
     def difference(self, reference: NDArray[np.floating], candidate: NDArray[np.floating]) -> RgbImage:
         """Return the difference over the image in pale grey."""
         first, second = (enlarged(one, self._shape) for one in (reference, candidate))
-        return heatmap.overlay(_greyed(self.ground), _signed(second - first), 0.9)
+        return heatmap.overlay(pale(self.ground), signed(second - first), 0.9)
 
     def outputs(self, pair: ImageComparison) -> tuple[RgbImage, RgbImage, RgbImage] | None:
         """Return the drawings that the comparison kept."""
         drawn = [unpacked(text) for text in pair.details.get("drawings", ())]
-        first, second = ([None if one is None else _resized(one, self._shape) for one in drawn] + [None, None])[:2]
+        first, second = ([None if one is None else nearest(one, self._shape) for one in drawn] + [None, None])[:2]
         if first is None or second is None:
             return None
-        return first, second, _changes(self.ground, first, second)
+        return first, second, changes(self.ground, first, second)
 
 
 @dataclass(frozen=True)
@@ -155,9 +153,7 @@ class VolumeCanvas(Canvas):
         """Return the difference over the planes in pale grey."""
         change = candidate.astype(np.float32) - reference.astype(np.float32)
         return self._drawn(
-            lambda plane: heatmap.overlay(
-                _greyed(self._slice(self.grey, plane)), _signed(self._slice(change, plane)), 0.9
-            )
+            lambda plane: heatmap.overlay(pale(self._slice(self.grey, plane)), signed(self._slice(change, plane)), 0.9)
         )
 
     def outputs(self, pair: ImageComparison) -> tuple[RgbImage, RgbImage, RgbImage] | None:
@@ -172,7 +168,7 @@ class VolumeCanvas(Canvas):
         return (
             self._drawn(first.__getitem__),
             self._drawn(second.__getitem__),
-            self._drawn(lambda plane: _changes(self._slice(self.grey, plane), first[plane], second[plane])),
+            self._drawn(lambda plane: changes(self._slice(self.grey, plane), first[plane], second[plane])),
         )
 
     def _classes(self, cells: NDArray[Any], plane: planes.Plane, background: int | None) -> RgbImage:
@@ -180,7 +176,7 @@ class VolumeCanvas(Canvas):
         if cells.dtype == bool:
             cells = np.where(cells.any(axis=0), cells.argmax(axis=0), -1)
         cut = self.view.cut(cells.astype(np.int16), plane, smooth=False)
-        return _resized(drawn_classes(cut, background), self.view.shape(plane))
+        return nearest(drawn_classes(cut, background), self.view.shape(plane))
 
     def _slice(self, volume: NDArray[Any], plane: planes.Plane) -> NDArray[Any]:
         return self.view.cut(volume, plane)
@@ -238,58 +234,3 @@ def _require_inside(picture: str, folders: Sequence[str]) -> None:
         place.is_file() or place.is_dir()
     ):
         raise ImageError(f"{picture}: is not opened, as its path comes from a recording; give its folder with --images")
-
-
-def enlarged(kept: NDArray[np.floating], size: tuple[int, int]) -> heatmap.Map:
-    """Return a map [h, w] at *size*, in [0, 1]."""
-    import cv2
-
-    large = cv2.resize(kept.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.clip(large, 0, 1)
-
-
-def _changes(ground: RgbImage, first: RgbImage, second: RgbImage) -> RgbImage:
-    """Return where two drawings differ, over *ground* in pale grey."""
-    change = np.abs(first.astype(np.float32) - second).max(axis=2) / FULL
-    return heatmap.overlay(_greyed(ground), _signed(np.minimum(change, 1)), 0.9)
-
-
-def _resized(drawing: RgbImage, size: tuple[int, int]) -> RgbImage:
-    import cv2
-
-    return np.asarray(cv2.resize(drawing, size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
-
-
-def _dotted(picture: RgbImage, point: Sequence[float | None], colour: Sequence[int], size: tuple[int, ...]) -> RgbImage:
-    """Return a copy of *picture* with a *point* in pixels of an image of *size* (H, W)."""
-    import cv2
-
-    x, y = point
-    if x is None or y is None or max(abs(x), abs(y)) > _FARTHEST:
-        return picture
-    centre = round(x * picture.shape[1] / size[1]), round(y * picture.shape[0] / size[0])
-    radius = max(1, max(picture.shape) // 100)
-    return np.asarray(cv2.circle(np.array(picture), centre, radius, tuple(colour), -1), np.uint8)
-
-
-def _boxed(picture: RgbImage, box: Sequence[float] | None, colour: Sequence[int], size: tuple[int, ...]) -> RgbImage:
-    """Return a copy of *picture* with a *box* in pixels of an image of *size* (H, W)."""
-    import cv2
-
-    if box is None:
-        return picture
-    x, y = picture.shape[1] / size[1], picture.shape[0] / size[0]
-    (x1, y1), (x2, y2) = ((round(box[at] * x), round(box[at + 1] * y)) for at in (0, 2))
-    return np.asarray(cv2.rectangle(np.array(picture), (x1, y1), (x2, y2), tuple(colour), 2), np.uint8)
-
-
-def _signed(difference: heatmap.Map) -> heatmap.Map:
-    """Return *difference* with a negative value, by which `overlay` recognises a signed map."""
-    difference.flat[0] = min(difference.flat[0], -1e-6)
-    return difference
-
-
-def _greyed(picture: RgbImage) -> RgbImage:
-    """Return *picture* in pale grey, so that only the difference has colour."""
-    grey = picture.mean(axis=2, keepdims=True)
-    return np.broadcast_to(np.round((255 + grey) / 2), picture.shape).astype(np.uint8)

@@ -10,7 +10,8 @@ import numpy as np
 
 from onnxcam.compare.image_comparison import ImageComparison
 from onnxcam.compare.map_comparison import ObjectComparison
-from onnxcam.compare.report.canvas import CANDIDATE, FULL, REFERENCE, SIDE, Canvas, canvas_of, enlarged
+from onnxcam.compare.report.canvas import CANDIDATE, REFERENCE, SIDE, Canvas, canvas_of
+from onnxcam.compare.report.marks import FULL, enlarged
 from onnxcam.media import heatmap, readable
 from onnxcam.media.image import RgbImage
 

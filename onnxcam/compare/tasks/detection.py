@@ -176,6 +176,7 @@ class DetectionObservation(Observation):
 
     task = Detections
     prediction = DetectionPrediction
+    in_images = True
 
     def predict(self, model: Observed, look: Look) -> DetectionPrediction:
         """Return the objects in one image; none, and why, where the scores cannot be read."""

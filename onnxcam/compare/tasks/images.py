@@ -119,6 +119,7 @@ class ImageObservation(Observation):
 
     task = ImageToImage
     prediction = ImagePrediction
+    in_images = True
 
     def predict(self, model: Observed, look: Look) -> ImagePrediction:
         """Return the output image."""

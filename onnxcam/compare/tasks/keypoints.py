@@ -167,6 +167,7 @@ class KeypointObservation(Observation):
 
     task: ClassVar[type[Task]] = Keypoints
     prediction = KeypointPrediction
+    in_images = True
 
     def predict(self, model: Observed, look: Look) -> KeypointPrediction:
         """Return the keypoints of one image."""

@@ -100,6 +100,7 @@ class LanesObservation(Observation):
 
     task = Lanes
     prediction = LanesPrediction
+    in_images = True
 
     def predict(self, model: Observed, look: Look) -> LanesPrediction:
         """Return the best place of each lane in each row.

@@ -87,10 +87,12 @@ class Observation(ABC):
     Attributes:
         task: The task.
         prediction: The type of its predictions.
+        in_images: Whether its predictions have places on two axes, so that models of volumes have none.
     """
 
     task: ClassVar[type[Task]]
     prediction: ClassVar[type[Prediction]]
+    in_images: ClassVar[bool] = False
 
     @abstractmethod
     def predict(self, model: Observed, look: Look) -> Prediction:

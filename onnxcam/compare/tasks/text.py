@@ -178,6 +178,7 @@ class TextObservation(Observation):
 
     task = TextRecognition
     prediction = TextPrediction
+    in_images = True
 
     def predict(self, model: Observed, look: Look) -> TextPrediction:
         """Return the text in one image."""
@@ -197,6 +198,7 @@ class CaptionObservation(Observation):
 
     task = Captions
     prediction = CaptionPrediction
+    in_images = True
 
     def predict(self, model: Observed, look: Look) -> CaptionPrediction:
         """Return the caption of one image."""

@@ -49,7 +49,10 @@ Measured on one map of models/segmenter and its maximum, as static int8 and with
 
 @dataclass(frozen=True)
 class ValueMapPrediction(Prediction):
-    """Values of each cell of one image, float32 [C, h, w]: C is 1, or the number of components of a vector."""
+    """Values of each cell of one image, float32 [C, h, w]: C is 1, or the number of components of a vector.
+
+    Of a volume, [C, d, h, w].
+    """
 
     values: NDArray[np.float32]
 
@@ -57,7 +60,7 @@ class ValueMapPrediction(Prediction):
     metrics = ("value_correlation", "value_error")
     defaults = DEFAULTS
     forms: ClassVar[Mapping[str, str]] = {
-        "values": "float [c, h, w]",
+        "values": "float [c, h, w] | float [c, d, h, w]",
     }
 
     def answer(self, names: Sequence[str] | None) -> Answer:
@@ -68,8 +71,8 @@ class ValueMapPrediction(Prediction):
         low, high = float(known.min()), float(known.max())
         return Answer(f"{low:.3g} to {high:.3g}", None, {"low": _plain(low), "high": _plain(high)})
 
-    def drawing(self, reference: ValueMapPrediction) -> RgbImage:
-        """Return the values in grey, from the lowest to the highest of the reference."""
+    def drawing(self, reference: ValueMapPrediction) -> RgbImage | None:
+        """Return the values of an image in grey, from the lowest to the highest of the reference."""
         return _drawn(self.values, reference.values)
 
     def compare(self, candidate: ValueMapPrediction) -> Agreement:
@@ -100,7 +103,7 @@ class AnomalyPrediction(Prediction):
     defaults = ANOMALY_DEFAULTS
     forms: ClassVar[Mapping[str, str]] = {
         "score": "float []?",
-        "values": "float [c, h, w]?",
+        "values": "float [c, h, w] | float [c, d, h, w]?",
     }
 
     def answer(self, names: Sequence[str] | None) -> Answer:
@@ -203,7 +206,9 @@ def _map_agreement(
     return values, ["the candidate puts out one value for all cells"] if even else []
 
 
-def _drawn(values: NDArray[np.float32], reference: NDArray[np.float32]) -> RgbImage:
+def _drawn(values: NDArray[np.float32], reference: NDArray[np.float32]) -> RgbImage | None:
+    if values.ndim != 3:  # of a volume
+        return None
     known = reference[np.isfinite(reference)]
     return drawn_values(values, float(known.min(initial=0)), float(known.max(initial=0)))
 
