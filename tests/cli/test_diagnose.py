@@ -30,8 +30,9 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> Twins:
 def test_it_names_the_spoilt_tensor_its_cause_and_its_cure(onnxcam: Run, twins: Twins) -> None:
     ran = onnxcam("diagnose", twins.real, twins.spoilt, twins.images)
     assert ran.code == 0, ran.err
-    rows = [line.split("\t") for line in ran.out.splitlines()]
-    assert {len(row) for row in rows} == {16}
+    header, *rows = [line.split("\t") for line in ran.out.splitlines()]
+    assert {len(row) for row in (header, *rows)} == {16}
+    assert header[:4] + header[12:] == ["rank", "tensor", "kind", "damage", "by SQNR", "cause", "why", "cure"]
     assert [int(row[0]) for row in rows] == list(range(1, len(rows) + 1))
     shares = [float(row[3]) for row in rows]
     assert shares == sorted(shares, reverse=True)

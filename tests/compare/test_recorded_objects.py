@@ -309,7 +309,7 @@ def test_a_run_resumes_with_the_same_bytes(scenes: list[Path], tmp_path: Path, m
             record(DETECTOR, scenes, tmp_path / "run")
     with pytest.raises(RecordingError, match="is not complete, it ends after 2 images"):
         Recording(tmp_path / "run")
-    with pytest.raises(RecordingError, match=r"the beginning of another recording \(explains\)"):
+    with pytest.raises(RecordingError, match=r"the beginning of another recording \(explains, target\)"):
         record(DETECTOR, scenes, tmp_path / "run", explain_from=tmp_path / "whole")
     record(DETECTOR, scenes, tmp_path / "run")
     for file in FILES:
