@@ -263,24 +263,22 @@ def attnlrp_rules(first: str, strength: float, dense: float) -> RuleSet:
     others = _gamma(strength)
 
     def convolution(op: Emitter, node: ir.Node, dy: Any, *xs: V | None, scope: core.Scope) -> CotangentPairs:
-        return _rule_of(node, scope)(op, node, dy, *xs, scope=scope)
+        return rule_of(node, scope)(op, node, dy, *xs, scope=scope)
 
-    def _rule_of(node: ir.Node, scope: core.Scope) -> Callable[..., CotangentPairs]:
+    def rule_of(node: ir.Node, scope: core.Scope) -> Callable[..., CotangentPairs]:
         return rules[first] if is_first(node, scope) else others
 
     def sum_or_bias(op: Emitter, node: ir.Node, dy: Any, *xs: V | None, scope: core.Scope) -> CotangentPairs:
         layer = IntegerLayer.behind(node, scope) if isinstance(node, ir.Node) else None
         if layer is None:
-            return [(x, partial(core.evaluated, op, _SUM, dy, x, node.outputs[0])) for x in xs]
+            return [(x, x and partial(core.evaluated, op, _SUM, dy, x, node.outputs[0])) for x in xs]
         conv, k = layer.emit(op)
-        (x, *_), (y,), known = conv.inputs, conv.outputs, op.Div(node.outputs[0], k)
+        x, y = conv.inputs[0], node.outputs[0]
+        assert x is not None
+        known, c = op.Div(y, k), op.Mul(core.dense(op, dy, y), k)
         inside = core.Scope(scope.active | {x}, scope.rules)
-        found = dict(
-            _rule_of(layer.node, scope)(
-                op, conv, op.Mul(core.dense(op, dy, node.outputs[0]), k), *conv.inputs, scope=inside
-            )
-        )
-        y.replace_all_uses_with(known)
+        found = dict(rule_of(layer.node, scope)(op, conv, c, *conv.inputs, scope=inside))
+        conv.outputs[0].replace_all_uses_with(known)
         return [(layer.node.inputs[0], found[x])]
 
     rows: _RuleRows = dict.fromkeys(("Conv", "ConvTranspose"), Rule(convolution, inner=True))
