@@ -6,6 +6,7 @@
     ├── GradientError          the gradient is zero, or not defined
     ├── LayerError             the layer does not exist, or has no spatial axes
     ├── TargetError            the target does not exist in the model or the image
+    │   └── LabelError         no class of the model has the name
     ├── MethodError            the method or a setting is unknown, or does not apply to the model
     ├── PreprocessError        the preprocessing is not valid, or does not fit the model's input
     ├── ImageError             an image or a volume cannot be read
@@ -44,6 +45,7 @@ __all__ = [
     "GuessWarning",
     "ImageError",
     "IncompleteError",
+    "LabelError",
     "LayerError",
     "MethodError",
     "MetricError",
@@ -89,6 +91,10 @@ class LayerError(OnnxcamError):
 
 class TargetError(OnnxcamError):
     """The target (a class, label, tensor, box, …) does not exist in the model or the image."""
+
+
+class LabelError(TargetError):
+    """No class of the model has the name."""
 
 
 class MethodError(OnnxcamError):

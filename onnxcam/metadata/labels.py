@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxcam import paths
-from onnxcam.errors import ModelError, TargetError, nearest
+from onnxcam.errors import LabelError, ModelError, TargetError, nearest
 from onnxcam.metadata import sidecar
 from onnxcam.metadata.card import TASKS, Card
 from onnxcam.metadata.label_files import files_of_names, names_in, names_in_lines
@@ -157,13 +157,13 @@ def coco() -> tuple[str, ...]:
 def index(label: str, labels: Sequence[str]) -> int:
     """Return the index of the class *label*: its whole name, or one of its comma-separated synonyms.
 
-    Case is ignored, underscores are spaces; of two classes with the same name the first is taken. Raises TargetError
+    Case is ignored, underscores are spaces; of two classes with the same name the first is taken. Raises LabelError
     with the nearest names.
     """
     found = places(labels).get(folded(label))
     if found is not None:
         return found
-    raise TargetError(f"no class is named {label!r}.{nearest(label, labels) or ' Give its number instead.'}")
+    raise LabelError(f"no class is named {label!r}.{nearest(label, labels) or ' Give its number instead.'}")
 
 
 def places(labels: Sequence[str]) -> dict[str, int]:

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam import preprocess as preprocessing
-from onnxcam.errors import GuessWarning, ImageError, MethodError, OnnxcamError, warn_caller
+from onnxcam.errors import GuessWarning, ImageError, LabelError, MethodError, OnnxcamError, warn_caller
 from onnxcam.media import image as images
 from onnxcam.metadata.prompting import Prompting
 from onnxcam.model import inputs as other_inputs
@@ -107,7 +107,7 @@ class InputValues(ModelFile):
         """Add to every error that the preprocessing was a guess, if it was used: it may be the cause."""
         try:
             yield
-        except (ImageError, MethodError):  # neither depends on what the tensor holds
+        except (ImageError, LabelError, MethodError):  # none depends on what the tensor holds
             raise
         except OnnxcamError as error:
             guess = self.modality.guess

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from onnxcam.errors import TargetError
+from onnxcam.errors import LabelError, TargetError
 from onnxcam.metadata import labels as labelling
 from onnxcam.metadata.class_words import classes_of, suggestion, word_group
 from onnxcam.targets.class_kinds import Class, Group, Side
@@ -51,13 +51,13 @@ def offering_groups(label: Label, labels: Sequence[str] | None) -> Iterator[None
     """Offer the group that the word *label* means where no class has this name."""
     try:
         yield
-    except TargetError as error:
+    except LabelError as error:
         names = labels or ()
         target, found = word_group(label, names) if isinstance(label, str) else (None, ())
         if target is None:
             raise
         some = f"{_count(found)}, {_some(found, names.__getitem__)}"
-        raise TargetError(
+        raise LabelError(
             f"no class is named {label!r}; the target {shlex.quote(target)} explains {some} "
             f"(`onnxcam labels MODEL {shlex.quote(str(label))}` lists them)"
         ) from error
