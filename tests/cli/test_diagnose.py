@@ -194,6 +194,20 @@ def test_a_fixed_batch_changes_nothing(onnxcam: Run, twins: Twins, tmp_path: Pat
     assert "a better scale" in ran.err
 
 
+def test_a_file_that_passes_is_copied(onnxcam: Run, twins: Twins, tmp_path: Path) -> None:
+    """The next step of a script finds a file, with its weights."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    onnx.save(onnx.load(twins.int8), "in/int8.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    ran = onnxcam("repair", twins.real, "in/int8.onnx", twins.images, "-o", "out/fixed.onnx", "--require", "top1>=0")
+    assert ran.code == 0, ran.err
+    assert "as it is; nothing is changed; copied to out/fixed.onnx" in ran.err
+    for name, other in (("fixed.onnx", "int8.onnx"), ("w.bin", "w.bin")):
+        assert Path("out", name).read_bytes() == Path("in", other).read_bytes()
+    ran = onnxcam("repair", twins.real, "in/int8.onnx", twins.images, "-o", "in/beside.onnx", "--require", "top1>=0")
+    assert ran.code == 0, ran.err
+
+
 def test_a_method_without_gradient_measures_no_maps(onnxcam: Run, twins: Twins) -> None:
     ran = onnxcam("diagnose", twins.real, twins.spoilt, twins.images, "--most", 1, "-m", "occlusion")
     assert ran.code == 0, ran.err
