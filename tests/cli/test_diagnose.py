@@ -48,6 +48,7 @@ def test_it_names_the_spoilt_tensor_its_cause_and_its_cure(onnxcam: Run, twins: 
 
 def test_json_has_a_schema_and_stable_names(onnxcam: Run, twins: Twins) -> None:
     ran = onnxcam("diagnose", twins.real, twins.spoilt, twins.images, "--most", 2, "--json", "--annotate", "said.onnx")
+    assert f" on 2 of {len(list(twins.images.iterdir()))} images (--most)" in ran.err
     assert b"onnxcam.damage" in Path("said.onnx").read_bytes()
     found = json.loads(ran.out)
     assert found == json.loads(Path("onnxcam-diagnosis/diagnosis.json").read_text("utf-8"))
