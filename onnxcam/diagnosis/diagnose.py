@@ -208,8 +208,8 @@ class Subject:
             warnings.append(f"the effects on maps are not measured: the method {self.real.method} uses no gradient")
         warnings += self.real.network.warnings
         guessed = {part.name: part.value for part in self.candidate.network.reading if part.guessed}
-        found = conclude(self.pairing, self.probe.statistics, damages, used, warnings)
-        return replace(found, guessed=guessed, given=self.given)
+        concluded = conclude(self.pairing, self.probe.statistics, damages, used, warnings)
+        return replace(concluded, guessed=guessed, given=self.given)
 
     def goals(self, prepared: PreparedImage, target: int | str = "top") -> list[Goal]:
         """Return what is explained in one image.
