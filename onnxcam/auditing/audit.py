@@ -11,8 +11,8 @@ from onnxcam.auditing.clusters import Cluster, clusters
 from onnxcam.auditing.energy import ClassEnergy, energies
 from onnxcam.auditing.finding import Finding, Listed
 from onnxcam.auditing.lists import lists
-from onnxcam.auditing.shortcuts import FEWEST, shortcuts
-from onnxcam.auditing.slices import error_slices
+from onnxcam.auditing.shortcuts import FEWEST, searched, shortcuts
+from onnxcam.auditing.slices import SMALLEST, error_slices, has_slices
 from onnxcam.auditing.table import AuditTable, read_table
 
 __all__ = ["Audit", "audit"]
@@ -29,6 +29,7 @@ class Audit:
         lists: Pictures worth a look.
         energies: Where the maps of each class lie.
         notes: What could not be looked for, and why.
+        missing: What there is too little of for any test; empty if one was made.
     """
 
     table: AuditTable
@@ -37,6 +38,7 @@ class Audit:
     lists: list[Listed]
     energies: list[ClassEnergy]
     notes: list[str]
+    missing: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of findings.json."""
@@ -68,7 +70,24 @@ def audit(folder: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, 
     """
     table = read_table([folder] if isinstance(folder, str | os.PathLike) else list(folder))
     found = sorted([*shortcuts(table, seed), *error_slices(table)], key=lambda one: -one.strength)
-    return Audit(table, found, clusters(table, seed), lists(table, seed), energies(table), _notes(table))
+    return Audit(
+        table, found, clusters(table, seed), lists(table, seed), energies(table), _notes(table), _missing(table)
+    )
+
+
+def _missing(table: AuditTable) -> str:
+    if searched(table) or has_slices(table):
+        return ""
+    parts = ["a second class" if len(table.classes) == 1 else f"a class of at least {FEWEST} rows"]
+    if table.columns["map_truth"].null_count == len(table):
+        parts.append("objects")
+    judged = table.columns["correct"].null_count < len(table)
+    parts.append(
+        f"a column of the manifest with values of at least {SMALLEST} rows"
+        if judged
+        else "answers that are right or wrong"
+    )
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def _notes(table: AuditTable) -> list[str]:

@@ -54,6 +54,7 @@ def html(audit: Audit, images: str | os.PathLike[str] | None = None) -> str:
     variables = {
         "rows": len(audit.table),
         "classes": len(audit.table.classes),
+        "missing": audit.missing,
         "findings": [_finding(one, examples(one.ids)) for one in audit.findings],
         "lists": [
             (title, _WORDS[kind], len(own), [_listed(one, examples(one.ids[:3])) for one in own[:EXAMPLES]])

@@ -21,7 +21,7 @@ from onnxcam.auditing.scan import AS_GOOD, Ball, excess, held_out_p, recentred, 
 from onnxcam.auditing.table import AuditTable
 from onnxcam.auditing.views import CLEARLY, PLACES, WHOLE, View, shared_look, shares, views
 
-__all__ = ["ALPHA", "FEWEST", "PROPOSALS", "SAMPLE", "SPLITS", "shortcuts"]
+__all__ = ["ALPHA", "FEWEST", "PROPOSALS", "SAMPLE", "SPLITS", "searched", "shortcuts"]
 
 ALPHA = 0.01
 """Chance of any false finding of a kind."""
@@ -63,11 +63,8 @@ def shortcuts(table: AuditTable, seed: int = 0) -> list[Finding]:
     rng = np.random.default_rng(seed)
     halves = [rng.permutation(len(table)) % 2 == 0 for _ in range(SPLITS)]
     all_views = views(table.heat, table.thumbnails, table.shown)
-    labels = [label for label in table.classes if (table.labels == label).sum() >= FEWEST]
-    if len(table.classes) < 2:
-        return []
     found: list[_TestedBall] = []
-    for label in labels:
+    for label in searched(table):
         own = _sample(table.labels == label, SAMPLE, rng)
         others = _sample(table.labels != label, 4 * SAMPLE, rng)
         for split, half in enumerate(halves):
@@ -80,6 +77,13 @@ def shortcuts(table: AuditTable, seed: int = 0) -> list[Finding]:
     parts = [_whole(table, replace(one, p=one.p * tests), all_views) for one in found if one.p * tests <= ALPHA]
     joined = [one for one in _joined(parts) if one[1] <= ALPHA]
     return [_finding(table, number, *one) for number, one in enumerate(joined, 1)]
+
+
+def searched(table: AuditTable) -> list[str]:
+    """Return the classes in which shortcuts are looked for."""
+    if len(table.classes) < 2:
+        return []
+    return [label for label in table.classes if (table.labels == label).sum() >= FEWEST]
 
 
 def _sample(rows: _RowMask, count: int, rng: np.random.Generator) -> _RowMask:

@@ -13,26 +13,30 @@ from onnxcam.auditing.scan import excess
 from onnxcam.auditing.shortcuts import ALPHA
 from onnxcam.auditing.table import AuditTable
 
-__all__ = ["VALUES", "error_slices", "wilson"]
+__all__ = ["SMALLEST", "VALUES", "error_slices", "has_slices", "wilson"]
 
 VALUES = 50
 """Most values of a column that is sliced."""
-_FEWEST = 10
+SMALLEST = 10
+"""Rows of a slice."""
 
 
 def error_slices(table: AuditTable) -> list[Finding]:
     """Return the values of columns with more errors than elsewhere: Fisher's exact test, multiplied by their number."""
-    correct = table.values("correct")
-    judged = np.array([one is not None for one in correct], bool)
-    wrong = np.array([one is False for one in correct], bool)
-    tested = list(_tested(table, judged, wrong))
+    tested = list(_tested(table))
     return [_finding(table, *one, len(tested)) for one in tested if one[-1] * len(tested) <= ALPHA]
 
 
-def _tested(
-    table: AuditTable, judged: NDArray[np.bool_], wrong: NDArray[np.bool_]
-) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.int64], float]]:
+def has_slices(table: AuditTable) -> bool:
+    """Whether there is a slice to test."""
+    return any(True for _ in _tested(table))
+
+
+def _tested(table: AuditTable) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.int64], float]]:
     """Yield the name, rows, rows elsewhere and p-value of each slice."""
+    correct = table.values("correct")
+    judged = np.array([one is not None for one in correct], bool)
+    wrong = np.array([one is False for one in correct], bool)
     total, errors = int(judged.sum()), int(wrong.sum())
     for name in table.own:
         values = table.values(name)
@@ -41,7 +45,7 @@ def _tested(
             continue
         for value in sorted({v for v in values if v is not None}, key=str):
             rows = judged & np.array([one == value for one in values], bool)
-            if _FEWEST <= rows.sum() < total:
+            if SMALLEST <= rows.sum() < total:
                 p = hypergeom.sf((wrong & rows).sum() - 1, total, errors, rows.sum())
                 yield f"{name} = {value}", np.flatnonzero(rows), np.flatnonzero(judged & ~rows), float(p)
 

@@ -41,13 +41,17 @@ def command(
         show.json(found.as_dict())
     else:
         rows = [(one.kind, one.cluster, one.place, str(len(one.ids)), f"{one.strength:.1f}") for one in found.findings]
-        show.table(("finding", "cluster", "place", "# pictures", "# strength"), rows)
+        if rows or not show.out.is_terminal:
+            show.table(("finding", "cluster", "place", "# pictures", "# strength"), rows)
         show.where(output)
     for note in found.notes:
         show.print_err(f"note: {note}")
     first = found.findings[0] if found.findings else None
+    done = f"{counted(len(found.findings), 'finding')} in {counted(len(found.table), 'row')}"
+    if found.missing:
+        done = f"no test in {counted(len(found.table), 'row')}: missing are {found.missing}"
     RunSummary(
-        f"{counted(len(found.findings), 'finding')} in {counted(len(found.table), 'row')}",
+        done,
         f"{output}{os.sep}",
         first="" if first is None else f"{first.cluster}: {first.why}",
         next=f"open {output / PAGE}" + ("" if first is None else f"; {first.check}"),

@@ -104,8 +104,9 @@ def command(
     for note in _notes(found):
         show.print_err(note)
     count = len(dict.fromkeys(found.images))
+    seen = f"{count} of {counted(found.given, 'image')} (--most)" if count == most < found.given else ""
     RunSummary(
-        f"{counted(len(found.tensors), 'quantised tensor')} on {counted(count, 'image')}",
+        f"{counted(len(found.tensors), 'quantised tensor')} on {seen or counted(count, 'image')}",
         f"{output}{os.sep}",
         found.guessed,
         found.tensors[0].words,

@@ -68,7 +68,7 @@ def command(
     and with as few nodes in float as are needed.
 
     Half of the images serve the search; the other half confirms the result. Exit code 0: the file is repaired, or it
-    passes as it is and nothing is written. 1: no repair meets the requirements. 2: bad input, or the requirements fail
+    passes as it is and is copied. 1: no repair meets the requirements. 2: bad input, or the requirements fail
     even in float.
     """
     from onnxcam import files
@@ -77,7 +77,7 @@ def command(
     from onnxcam.diagnosis.repair import repair
     from onnxcam.diagnosis.repair_report import INDEX, save_report
     from onnxcam.errors import OutputError
-    from onnxcam.graph.io import files_of
+    from onnxcam.graph.io import copy, files_of
     from onnxcam.media import image
     from onnxcam.progress import quiet
 
@@ -109,7 +109,9 @@ def command(
             provider=provider,
             progress=quiet if show.err.is_terminal else show.diagnosing,  # at a terminal there is the spinner
         )
-    if found.passed and not found.already:
+    if found.already:
+        copy(candidate, output, overwrite=overwrite)
+    elif found.passed:
         found.save(output, inputs, overwrite=overwrite)
     if report is not None:
         save_report(found, report, lists, overwrite=overwrite)
@@ -120,10 +122,10 @@ def command(
     models = ("validate", reference, output) if found.passed else ("diagnose", reference, candidate)
     RunSummary(
         f"{counted(search, 'image')} for the search, {others} for the confirmation",
-        output if found.passed and not found.already else "",
+        output if found.passed else "",
         next="" if found.already else " ".join(["onnxcam", *map(shell, (*models, images[0]))]),
     ).tell()
-    wrote = "" if found.already or not found.passed else f"; written to {output}"
+    wrote = f"; {'copied' if found.already else 'written'} to {output}" if found.passed else ""
     show.print_err(f"{found.sentence}{wrote}", "green" if found.passed else "red")
     if not found.passed:
         raise typer.Exit(1)

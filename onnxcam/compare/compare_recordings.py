@@ -15,7 +15,7 @@ from onnxcam.compare.image_comparison import compare_outcomes
 from onnxcam.compare.journal import discarding, open_journal
 from onnxcam.compare.layer_recordings import compare_recorded_layers
 from onnxcam.compare.object_masks import ImageObjects
-from onnxcam.compare.outcome import Outcome
+from onnxcam.compare.outcome import ModelInfo, Outcome
 from onnxcam.compare.pairing import OTHER_THINGS, paired
 from onnxcam.compare.recording_files import NO_MAPS
 from onnxcam.compare.recordings import Recording
@@ -29,7 +29,7 @@ from onnxcam.metrics.truth import Truth
 from onnxcam.paths import PathLike
 from onnxcam.progress import Progress, Told, quiet, untold, values_in_words
 
-__all__ = ["Rows", "compare_recordings"]
+__all__ = ["Rows", "compare_recordings", "differing_cuts", "geometry", "guesses", "with_geometry"]
 
 Rows: TypeAlias = list[tuple[int, int]]
 
@@ -149,10 +149,9 @@ def _refuse_other_ways(first: Recording, second: Recording, force: bool) -> list
     targets = [one.target for one in (first, second)]
     if None not in targets and targets[0] != targets[1]:
         found.append(f"the targets differ: {targets[0]} in '{first.name}', {targets[1]} in '{second.name}'")
-    ways = [_geometry(one.info.preprocess) for one in (first, second)]
-    if all(ways) and ways[0] != ways[1]:
-        cuts = f"{ways[0]} in '{first.name}', {ways[1]} in '{second.name}'"
-        differing.append(f"images are cropped and scaled differently, {cuts}{_guess_note(first, second)}")
+    sides = [(f"'{one.name}'", one.info) for one in (first, second)]
+    if cuts := differing_cuts(*sides):
+        differing.append(f"{cuts}{_guess_note(sides)}")
     if differing and not force:
         raise RecordingError(f"{'; '.join(differing)}; record one of them again, or give --force")
     return found + differing
@@ -161,25 +160,41 @@ def _refuse_other_ways(first: Recording, second: Recording, force: bool) -> list
 def _doubt(first: Recording, second: Recording) -> str:
     """Return that the models got different numbers, if one of the preprocessings is a guess; else an empty text."""
     numbers = [_fields(one.info.preprocess, _NUMBERS) for one in (first, second)]
-    guesses = _guess_note(first, second)
-    if numbers[0] == numbers[1] or not guesses:
+    note = _guess_note([(f"'{one.name}'", one.info) for one in (first, second)])
+    if numbers[0] == numbers[1] or not note:
         return ""
-    return (
-        f"the two models got different inputs, {numbers[0]} in '{first.name}', {numbers[1]} in '{second.name}'{guesses}"
-    )
+    return f"the two models got different inputs, {numbers[0]} in '{first.name}', {numbers[1]} in '{second.name}'{note}"
 
 
-def _guess_note(first: Recording, second: Recording) -> str:
+def differing_cuts(first: tuple[str, ModelInfo], second: tuple[str, ModelInfo]) -> str:
+    """Return how cropping and scaling of two models, each with its name, differ; empty if they do not."""
+    ways = [geometry(info.preprocess) for _, info in (first, second)]
+    if not all(ways) or ways[0] == ways[1]:
+        return ""
+    return f"images are cropped and scaled differently, {ways[0]} in {first[0]}, {ways[1]} in {second[0]}"
+
+
+def _guess_note(sides: Sequence[tuple[str, ModelInfo]]) -> str:
     """Return which preprocessings are guesses and what to do, to end a message; empty if none is."""
-    guessed = [f"'{one.name}'" for one in (first, second) if one.info.preprocess_source == "guess"]
-    if not guessed:
-        return ""
-    return f" (a guess in {' and '.join(guessed)}: record it again with --preprocess)"
+    said = guesses(*sides)
+    return said and f" ({said}: record it again with --preprocess)"
 
 
-def _geometry(preprocess: str) -> str:
+def guesses(*sides: tuple[str, ModelInfo]) -> str:
+    """Return which preprocessings are guesses; empty if none is."""
+    guessed = [name for name, info in sides if info.preprocess_source == "guess"]
+    return f"a guess in {' and '.join(guessed)}" if guessed else ""
+
+
+def geometry(preprocess: str) -> str:
     """Return the cropping and scaling options of a preprocessing string (docs/preprocess.md), "" if it has none."""
     return _fields(preprocess, _GEOMETRY)
+
+
+def with_geometry(preprocess: str, other: str) -> str:
+    """Return the preprocessing string with the cropping and scaling of *other*."""
+    rest = [part for part in preprocess.split(",") if part.partition("=")[0] not in _GEOMETRY]
+    return ",".join([geometry(other), *rest])
 
 
 def _fields(preprocess: str, names: Collection[str]) -> str:

@@ -18,7 +18,9 @@ from onnxcam import files
 from onnxcam.bake.bake import bake
 from onnxcam.bake.outputs import MapSize
 from onnxcam.compare import device_runner as device
+from onnxcam.compare.compare_recordings import differing_cuts, guesses, with_geometry
 from onnxcam.compare.observer import Observer, require_classifier
+from onnxcam.compare.outcome import ModelInfo
 from onnxcam.compare.packed_outputs import PackedOutputs, pack_outputs
 from onnxcam.compare.record import described, header, meaning_of, prepare_images
 from onnxcam.compare.recordings import Recording
@@ -87,7 +89,7 @@ def pack(
 
     Raises:
         ImageError: no image can be read.
-        RecordingError: *explain_from* cannot be read or lacks an image.
+        RecordingError: *explain_from* cannot be read, lacks an image, or crops and scales images in another way.
         OnnxcamError: as for `bake`.
 
     Example:
@@ -110,7 +112,12 @@ def pack(
             "--explain-from is for classifiers: a device explains what its model finds, and `onnxcam compare` pairs it "
             "with the same objects of the reference; of an embedding, name the same --target"
         )
-    classes = {} if explain_from is None else _explained(Recording(explain_from))
+    uncut = "" if images else _uncut(observer)
+    classes = {}
+    if explain_from is not None:
+        reference = Recording(explain_from)
+        classes = _explained(reference)
+        _require_equal_cuts(reference, replace(observer.info, **({"preprocess": uncut} if uncut else {})))
     aim: int | str = target if explain_from is None else "input"
     bad: list[tuple[str, str]] = []
     inputs: list[PathLike] = [*files_of(model), *images]
@@ -133,7 +140,7 @@ def pack(
         stated = None if aim == "input" else str(aim)
         head = header(observer, meaning_of(observer) if classifies else {}, target=stated)
         head["model"] |= {"method": made.method, "layer": made.layer}
-        if not images and (uncut := _uncut(observer)):
+        if uncut:
             head["model"]["preprocess"] = uncut
             warnings.append(
                 "the device does not crop or scale images, it takes them as they are: record the reference of the same "
@@ -163,6 +170,19 @@ def _explained(recording: Recording) -> dict[str, int]:
     if recording.classes is None:
         raise RecordingError(f"'{recording.name}' is of a model for {recording.prediction.task}, not of a classifier")
     return {one["sha256"]: recording.objects(row)[0].index or 0 for row, one in enumerate(recording.pictures)}
+
+
+def _require_equal_cuts(reference: Recording, info: ModelInfo) -> None:
+    """Raise RecordingError if the images of the pack are cropped or scaled in another way than the reference's."""
+    sides = (f"'{reference.name}'", reference.info), ("this pack", info)
+    if cuts := differing_cuts(*sides):
+        said = guesses(*sides)
+        own, other = info.preprocess, reference.info.preprocess
+        raise RecordingError(
+            f"{cuts}{said and f' ({said})'}, so that `onnxcam compare` would refuse the run; give `onnxcam pack` "
+            f"--preprocess {with_geometry(own, other)}, or record '{reference.name}' again with --preprocess "
+            f"{with_geometry(other, own)}"
+        )
 
 
 def _uncut(observer: Observer) -> str:

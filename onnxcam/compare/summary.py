@@ -58,13 +58,37 @@ def conclude(
         summaries=summaries,
         verdicts=[requirement.verdict(measured) for requirement in requirements],
         unreadable=list(unreadable),
-        warnings=[*warnings, *found, *_truth_notes(truth, scores, journal, prediction)],
+        warnings=[
+            *warnings,
+            *found,
+            *_too_few(requirements, summaries),
+            *_truth_notes(truth, scores, journal, prediction),
+        ],
         labels=labels,
         seconds=0,
         task=prediction.task,
         truth=scores,
         slices=_slices(journal, prediction, labels),
     )
+
+
+def _too_few(requirements: Sequence[Requirement], summaries: Mapping[str, Statistics]) -> list[str]:
+    """Return a warning if all top classes are equal, on fewer images than could show the share that is required.
+
+    By the rule of three, *n* equal ones of *n* have the lower 95 % bound 1 - 3/*n*.
+    """
+    found = summaries.get("top1")
+    bounds = [one.bound for one in requirements if one.metric == "top1" and one.bound < 1]
+    if found is None or found.mean < 1 or not bounds:
+        return []
+    bound, low = max(bounds), max(0.0, 1 - 3 / found.count)
+    needed = math.ceil(round(3 / (1 - bound), 6))
+    if found.count >= needed:
+        return []
+    return [
+        f"{found.count} image{'s' * (found.count != 1)} cannot show a top1 of {bound:g}: with all equal, its 95 % "
+        f"bound is {low:.2g}; give at least {needed}"
+    ]
 
 
 def _slices(

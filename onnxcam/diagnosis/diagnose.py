@@ -103,6 +103,7 @@ class Subject:
         pairing: The tensors of both.
         images: Images, prepared for the candidate.
         unreadable: Why other images were left out.
+        given: Number of images that were given.
     """
 
     candidate: Observer
@@ -110,6 +111,7 @@ class Subject:
     pairing: Pairing
     images: Sequence[PreparedImage]
     unreadable: Sequence[str] = ()
+    given: int = 0
     _probe: DamageProbe | None = field(default=None, init=False)
 
     @classmethod
@@ -132,7 +134,8 @@ class Subject:
                 "--layers` finds the layer"
             )
         given = [images] if isinstance(images, str | os.PathLike) else list(images)
-        prepared, unreadable = _read(observer, files.files(given), most)
+        names = files.files(given)
+        prepared, unreadable = _read(observer, names, most)
         feeds = dict(observer.look(prepared[0]).feeds)
         pairing = pair(quantised, reference, feeds)
         if not math.isfinite(pairing.difference):
@@ -142,7 +145,7 @@ class Subject:
             )
         real = Observer(to_proto(pairing.mixture.real), **{"objects": OBJECTS, **options})
         real.network.use(observer.network.resolved)
-        subject = cls(observer, real, pairing, prepared, unreadable)
+        subject = cls(observer, real, pairing, prepared, unreadable, len(set(names)))
         subject._require_response()
         return subject
 
@@ -205,7 +208,8 @@ class Subject:
             warnings.append(f"the effects on maps are not measured: the method {self.real.method} uses no gradient")
         warnings += self.real.network.warnings
         guessed = {part.name: part.value for part in self.candidate.network.reading if part.guessed}
-        return replace(conclude(self.pairing, self.probe.statistics, damages, used, warnings), guessed=guessed)
+        concluded = conclude(self.pairing, self.probe.statistics, damages, used, warnings)
+        return replace(concluded, guessed=guessed, given=self.given)
 
     def goals(self, prepared: PreparedImage, target: int | str = "top") -> list[Goal]:
         """Return what is explained in one image.

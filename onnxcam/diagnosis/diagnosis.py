@@ -89,6 +89,7 @@ class Diagnosis:
         warnings: What the user should know.
         moved_biases: Biases that differ from those of the float model, as NNCF and AIMET correct them.
         guessed: What was guessed of the quantised model, and its value.
+        given: Number of images that were given; 0 if it is not known.
     """
 
     tensors: Sequence[TensorDiagnosis]
@@ -98,6 +99,7 @@ class Diagnosis:
     warnings: Sequence[str] = ()
     moved_biases: Sequence[MovedBias] = ()
     guessed: Mapping[str, str] = field(default_factory=dict)
+    given: int = 0
 
     @property
     def sentence(self) -> str:

@@ -10,10 +10,11 @@ import gc
 import io
 import mmap
 import os
+import shutil
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -130,6 +131,25 @@ def files_of(source: ModelLike | None) -> list[Path]:
     path = hub.local(source)
     places = external_places(tensors_of(parsed(read_light(path), f"'{path}'").graph))
     return [path, *(path.parent / place for place in sorted(places))]
+
+
+def copy(source: str | os.PathLike[str], path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Copy a model's file, and the files of its external data, byte for byte to the folder of *path*.
+
+    External data keeps its name, and stays where it is if that folder is its own.
+
+    Raises:
+        OutputError: a file cannot be written, or there is one that onnxcam did not write, without *overwrite*.
+    """
+    read = files_of(source)
+    model, *data = read
+    target = Path(path)
+    places = {target: model} | {target.parent / one.relative_to(model.parent): one for one in data}
+    with ExitStack() as drafts:  # the model appears last
+        for place, file in places.items():
+            if place == target or not files.is_same(place, file):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, drafts.enter_context(files.staged(place, read, overwrite=overwrite)))
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:

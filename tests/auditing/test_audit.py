@@ -18,6 +18,7 @@ from onnxcam.auditing.audit import audit
 from onnxcam.auditing.clusters import spectral
 from onnxcam.auditing.folder import save
 from onnxcam.auditing.lists import near_duplicates
+from onnxcam.auditing.report import html
 from onnxcam.auditing.shortcuts import shortcuts
 from onnxcam.auditing.slices import wilson
 from onnxcam.auditing.table import read_table
@@ -208,6 +209,12 @@ def test_wilson_interval() -> None:
     assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
 
 
+def test_nothing_is_found_only_where_a_test_was_made(batch: Rows) -> None:
+    found = audit(batch(40))
+    assert not found.missing
+    assert "Nothing found in 40 rows of 2 classes" in html(found)
+
+
 def test_a_report_without_jinja(batch: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = audit(batch(4))
     monkeypatch.setitem(sys.modules, "jinja2", None)
@@ -222,7 +229,8 @@ def test_the_folder_of_an_audit(batch: Rows, tmp_path: Path) -> None:
     assert "&lt;b&gt;cat&lt;/b&gt;" in page
     assert "<b>cat" not in page
     assert "(thumbnail: the file was not reachable)" in page
-    assert "Nothing found in 30 rows of 1 class" in page
+    assert "Too little to look at in 30 rows of 1 class" in page
+    assert "Missing: a second class, objects and a column of the manifest with values of at least 10 rows." in page
     result = json.loads((tmp_path / "out/findings.json").read_text("utf-8"))
     assert (result["format"], result["rows"], result["findings"]) == ("onnxcam.audit", 30, [])
     samples = json.loads((tmp_path / "out/fiftyone/samples.json").read_text("utf-8"))["samples"]

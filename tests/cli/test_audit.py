@@ -25,5 +25,6 @@ def test_a_batch_is_audited(
     assert (found["rows"], found["errors"], found["findings"]) == (5, 1, [])
     assert "note: 1 rows are errors and are left out" in err
     page = Path("audit/report.html").read_text("utf-8")
-    assert "Nothing found in 5 rows" in page
+    assert "Too little to look at in 5 rows" in page
+    assert "done: no test in 5 rows: missing are " in err
     assert json.loads(Path("audit/findings.json").read_text("utf-8")) == found

@@ -48,6 +48,7 @@ def test_it_names_the_spoilt_tensor_its_cause_and_its_cure(onnxcam: Run, twins: 
 
 def test_json_has_a_schema_and_stable_names(onnxcam: Run, twins: Twins) -> None:
     ran = onnxcam("diagnose", twins.real, twins.spoilt, twins.images, "--most", 2, "--json", "--annotate", "said.onnx")
+    assert f" on 2 of {len(list(twins.images.iterdir()))} images (--most)" in ran.err
     assert b"onnxcam.damage" in Path("said.onnx").read_bytes()
     found = json.loads(ran.out)
     assert found == json.loads(Path("onnxcam-diagnosis/diagnosis.json").read_text("utf-8"))
@@ -192,6 +193,20 @@ def test_a_fixed_batch_changes_nothing(onnxcam: Run, twins: Twins, tmp_path: Pat
     ran = onnxcam("repair", real, spoilt, twins.images, "-o", "fixed.onnx")
     assert ran.code == 0, ran.err
     assert "a better scale" in ran.err
+
+
+def test_a_file_that_passes_is_copied(onnxcam: Run, twins: Twins, tmp_path: Path) -> None:
+    """The next step of a script finds a file, with its weights."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    onnx.save(onnx.load(twins.int8), "in/int8.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    ran = onnxcam("repair", twins.real, "in/int8.onnx", twins.images, "-o", "out/fixed.onnx", "--require", "top1>=0")
+    assert ran.code == 0, ran.err
+    assert "as it is; nothing is changed; copied to out/fixed.onnx" in ran.err
+    for name, other in (("fixed.onnx", "int8.onnx"), ("w.bin", "w.bin")):
+        assert Path("out", name).read_bytes() == Path("in", other).read_bytes()
+    ran = onnxcam("repair", twins.real, "in/int8.onnx", twins.images, "-o", "in/beside.onnx", "--require", "top1>=0")
+    assert ran.code == 0, ran.err
 
 
 def test_a_method_without_gradient_measures_no_maps(onnxcam: Run, twins: Twins) -> None:

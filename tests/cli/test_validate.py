@@ -27,11 +27,12 @@ def far(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_passes_and_writes_the_report(onnxcam: Run, tmp_path: Path) -> None:
     ran = onnxcam("validate", SHAPES, SHAPES, photos(tmp_path / "photos", 4), "-o", "out", "--layers")
     assert ran.code == 0, ran.err
-    layers, done, after, verdict = ran.err.splitlines()
+    warning, layers, done, after, verdict = ran.err.splitlines()
     assert layers == "layers: they look at the same place up to the last layer, layer5.2 (IoU 1.00)"
     assert done == "done: 4 of 4 images, by gradcam, in out/"
     assert after == f"next: open {Path('out/report.html')}"
     assert verdict == "passed on 4 images: all requirements hold"
+    assert "4 images cannot show a top1 of 0.9: with all equal, its 95 % bound is 0.25; give at least 30" in warning
     rows = [line.split("\t") for line in ran.out.splitlines()]
     assert rows[0] == ["metric", "mean", "low", "high", "worst", "worst image", "images", "required", "holds"]
     assert [row[0] for row in rows[1:5]] == ["top1", "top5", "cosine", "kl"]

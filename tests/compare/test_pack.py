@@ -136,6 +136,19 @@ def test_classes_of_another_recording(bare: Path, tmp_path: Path) -> None:
         pack(SHAPES, tmp_path / "other.zip", [other], explain_from=tmp_path / "star")
 
 
+def test_a_reference_that_crops_in_another_way_is_refused_at_once(tmp_path: Path) -> None:
+    """`compare` would refuse the recording of the device, after the run there."""
+    pictures = photos(tmp_path / "p", 2)
+    record(SHAPES, pictures, tmp_path / "host", preprocess="resize=110,crop=96x96,range=0-1")
+    message = r"differently, resize=110,crop=96x96 in '.*host', resize=96x96 in this pack.* again with --preprocess res"
+    with pytest.raises(RecordingError, match=message) as caught:
+        pack(SHAPES, tmp_path / "device.zip", pictures, explain_from=tmp_path / "host", preprocess="resize=96x96")
+    assert not (tmp_path / "device.zip").exists()
+    stated = str(caught.value).split("`onnxcam pack` --preprocess ")[1].split(", or record")[0]
+    assert stated.startswith("resize=110,crop=96x96")
+    pack(SHAPES, tmp_path / "device.zip", pictures, explain_from=tmp_path / "host", preprocess=stated)
+
+
 def test_the_class_may_be_said_on_the_device(bare: Path, tmp_path: Path) -> None:
     pack(SHAPES, tmp_path / "device.zip", photos(tmp_path / "p", 1), target="input")
     script = unpacked(tmp_path / "device.zip") / "run.py"

@@ -99,6 +99,14 @@ def test_nothing_required_nothing_failed() -> None:
     assert "Nothing was required of 1 image." in html(validation([pair(PHOTO)], required=()))
 
 
+def test_where_all_images_are_alike_none_is_the_worst() -> None:
+    page = html(validation([pair(f"{name}.png") for name in "abc"]))
+    assert "All 3 images, the worst first" in page
+    assert "The worst" not in page
+    assert '<td class="name"><bdi></bdi></td>' in page
+    assert "The worst 2 images of 3" in html(validation([pair(f"{name}.png") for name in "abc"]), 2)
+
+
 def test_a_file_that_holds_all_that_it_shows() -> None:
     page = html(validation([pair(PHOTO)]))
     found = Tags(page)

@@ -182,6 +182,7 @@ def _field(model: ModelInfo, name: str) -> str:
 def _summary(summary: Statistics, listed: ResultTable, bounds: list[float], anchors: dict[str, int]) -> dict[str, Any]:
     metric = AGREEMENT_METRICS[summary.metric]
     drawn = histogram(listed.table[metric.id], bounds, yes_or_no=not digits(metric.id))
+    even = summary.worst == summary.median == summary.mean  # no image is worse than another
     return {
         "metric": metric.id,
         "title": capital(metric.title),
@@ -190,8 +191,8 @@ def _summary(summary: Statistics, listed: ResultTable, bounds: list[float], anch
         "interval": interval(summary),
         "median": number(metric.id, summary.median),
         "worst": number(metric.id, summary.worst),
-        "worst_picture": visible(listed.short(summary.worst_picture), 60),
-        "anchor": anchors.get(summary.worst_picture),
+        "worst_picture": "" if even else visible(listed.short(summary.worst_picture), 60),
+        "anchor": None if even else anchors.get(summary.worst_picture),
         "count": summary.count,
         "missing": summary.missing,
         "histogram": drawn,
