@@ -46,6 +46,12 @@ def test_the_help_is_grouped(onnxcam: Callable[..., Ran]) -> None:
     assert said.rstrip().endswith(EXAMPLES["explain"][-1])
 
 
+def test_without_words_the_help_is_printed(onnxcam: Callable[..., Ran]) -> None:
+    ran = onnxcam()
+    assert (ran.code, ran.err) == (2, "")
+    assert ran.out == onnxcam("-h").out
+
+
 def test_a_shell_completes_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     given = {"_ONNXCAM_COMPLETE": "complete_bash", "COMP_WORDS": "onnxcam ins", "COMP_CWORD": "1"}
     for name, value in given.items():
