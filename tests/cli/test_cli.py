@@ -254,6 +254,9 @@ def test_inspect(onnxcam: Run) -> None:
     assert set(found["class_independent"]) == {"fem", "eigencam", "kpcacam", "dff"}  # of a CNN
     lines = [line.split("\t") for line in ran.out.splitlines()]
     assert {line[0] for line in lines if line[-1] == INDEPENDENT} == set(found["class_independent"])
+    assert ["method", "applies", "why not, or what to know"] in lines
+    assert ran.out.count("needs a transformer in which") == 1
+    assert ["chefer", "no", "as legrad"] in lines
     assert found["layers"][0][2] == "12 × 12"
     assert found["without_rule"] == []
 
