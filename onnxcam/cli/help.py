@@ -24,8 +24,8 @@ COMMANDS = {
 """The commands by purpose."""
 
 PURPOSES = {
-    "What to explain": "model target top layer candidate_layer layers wrt inputs objects part prompt tiles frames start "
-    "rate resample explain_from wanted outputs expose",
+    "What to explain": "model target top layer candidate_layer layers wrt inputs objects part prompt tiles frames "
+    "start rate resample explain_from wanted outputs expose",
     "How": "method methods settings smooth signed window overlap seed baselines metrics batch_size count threshold "
     "most precision calibrate gradients input_gradient",
     "What the model is": "preprocess reference_preprocess candidate_preprocess labels task scores boxes_output letters "
