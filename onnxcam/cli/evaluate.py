@@ -137,9 +137,10 @@ def _telling_cost(runs: int, progress: Progress, say: Callable[[str], None]) -> 
     def told(items: Iterable[Any], total: int) -> Iterable[Any]:
         nonlocal waits
         if waits and runs * total >= MANY:
+            maps = summary.counted(total, "map")
             say(
-                f"this takes a while: about {runs:,} runs of the network for each map, and {summary.counted(total, 'map')}; --metric "
-                "names fewer metrics (docs/evaluate.md states what each needs)"
+                f"this takes a while: about {runs:,} runs of the network for each map, and {maps}; "
+                "--metric names fewer metrics (docs/evaluate.md states what each needs)"
             )
         waits = False
         return progress(items, total)
