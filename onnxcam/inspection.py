@@ -196,7 +196,7 @@ def _survey(path: ModelLike, said: SaidOfModel) -> ModelReport:
     words = (model.producer_name, model.producer_version)
     found = ModelReport(
         opset=model.opset_imports.get("", 0),
-        producer=" ".join(word for word in words if word and word != "None"),
+        producer=" ".join(word for text in words for word in (text or "").split() if word != "None"),
         nodes=model.graph.num_nodes(),
         baked=_baked(stamp_of(model.metadata_props)),
         operators=dict(operators.most_common()),

@@ -10,6 +10,7 @@ import hashlib
 import pickle
 import signal
 import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from onnxcam.batching.rows import TrueContent, failed_row, row_of
 from onnxcam.batching.schema import BatchRow
 from onnxcam.batching.sources import Picture
 from onnxcam.child_process import read_frame, serving, write_frame
-from onnxcam.errors import ImageError, MethodError, MissingRuleError, OnnxcamError, ProviderError
+from onnxcam.errors import GuessWarning, ImageError, MethodError, MissingRuleError, OnnxcamError, ProviderError
 from onnxcam.explainer.drawing import Drawing
 from onnxcam.explainer.explainer import Explainer
 from onnxcam.explainer.explanation import Explanation
@@ -176,6 +177,7 @@ def _local(picture: Picture) -> str:
 def main() -> None:
     """Serve the supervisor until it closes the input."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides
+    warnings.simplefilter("ignore", GuessWarning)  # rows hold it
     given, answers = serving()
     lock = threading.Lock()
 

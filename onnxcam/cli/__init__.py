@@ -48,7 +48,6 @@ app = typer.Typer(
     name="onnxcam",
     cls=Commands,
     help="Explain any ONNX vision model, anywhere ONNX Runtime runs.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -113,10 +112,15 @@ _COMMON: dict[str, tuple[Any, Any]] = {
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: bool = typer.Option(False, "--version", help="Print the version.")) -> None:
+def _version(
+    context: typer.Context, version: bool = typer.Option(False, "--version", help="Print the version.")
+) -> None:
     if version:
         typer.echo(f"onnxcam {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print findings.json.")] = False,
     overwrite: options.ReplaceOption = False,
 ) -> None:
-    """Look in a batch for classes whose maps lie on the wrong thing. Writes a report, JSON, and files for FiftyOne.
+    """Find classes whose maps lie on the wrong thing. Reads a batch; writes a report, JSON, and files for FiftyOne.
 
     Findings passed a test that is corrected for all tests; lists of outliers, confident errors, right answers for
     wrong reasons and near duplicates are for a person to judge.

@@ -49,7 +49,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the table, and the agreement of each two.")] = False,
     overwrite: options.OverwriteOption = False,
 ) -> None:
-    """Compare methods: the time of each, how much their maps agree, what each assumes; and a sheet of the maps."""
+    """Compare methods by time and agreement of their maps. Also shows what each assumes, and a sheet of the maps."""
     from onnxcam.cli import show
     from onnxcam.explainer.explainer import Explainer
     from onnxcam.explainer.many import named

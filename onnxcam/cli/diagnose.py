@@ -59,8 +59,8 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print diagnosis.json.")] = False,
     output: Annotated[Path, typer.Option("--output", "-o", help="Report folder.")] = Path("onnxcam-diagnosis"),
 ) -> None:
-    """Rank the quantised tensors of a model by what their rounding changes: score, outputs and heat map. Each gets a
-    cause and a cure, where its range shows one. Exit code 0.
+    """Rank quantised tensors by what their rounding changes. It changes the score, the outputs and the heat map.
+    Each tensor gets a cause and a cure, where its range shows one. Exit code 0.
     """
     from onnxcam.cli import show
     from onnxcam.diagnosis import exports

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from onnxcam.cli import effects, options, summary
+from onnxcam.progress import Progress
 
 if TYPE_CHECKING:
     from onnxcam.metrics import Evaluation, Summary
@@ -84,10 +86,13 @@ def command(
     from onnxcam.media import image
     from onnxcam.metrics import Truth, evaluate
     from onnxcam.metrics.evaluate_shard import evaluate_shard
+    from onnxcam.metrics.lookup import choose, runs_of, sort_settings
     from onnxcam.metrics.report import Report
 
     if truth is None:
         effects.require_no_effect_is_asked("mask_values", "without --truth")
+    chosen = choose(metrics or (), has_truth=True)
+    given_runs = runs_of(chosen, sort_settings(options.pairs(settings or []), methods or ["gradcam"], chosen))
     given: dict[str, Any] = {
         "methods": methods or ["gradcam"],
         "metrics": metrics or (),
@@ -108,7 +113,7 @@ def command(
         "resample": resample,
         "text_model": text_model,
         "tokenizer": tokenizer,
-        "progress": show.measuring,
+        "progress": _telling_cost(given_runs, show.measuring, show.print_err),
         "told": summary.FirstResult(show.print_err),
     }
     if shard is not None:
@@ -119,6 +124,28 @@ def command(
         evaluation = evaluate(model, image.files(images), **given)
         report.write(evaluation)
     finish(evaluation, output, as_json=as_json)
+
+
+MANY = 6000
+"""Runs of a network from which an evaluation is long: a minute, where each takes 10 ms."""
+
+
+def _telling_cost(runs: int, progress: Progress, say: Callable[[str], None]) -> Progress:
+    """Return *progress* that says once, before a long evaluation, how many *runs* the metrics of each map need."""
+    waits = True
+
+    def told(items: Iterable[Any], total: int) -> Iterable[Any]:
+        nonlocal waits
+        if waits and runs * total >= MANY:
+            maps = summary.counted(total, "map")
+            say(
+                f"this takes a while: about {runs:,} runs of the network for each map, and {maps}; "
+                "--metric names fewer metrics (docs/evaluate.md states what each needs)"
+            )
+        waits = False
+        return progress(items, total)
+
+    return told
 
 
 def finish(found: Evaluation, output: Path, *, as_json: bool) -> None:

@@ -91,7 +91,7 @@ def command(
     ] = None,
     overwrite: options.OverwriteOption = False,
 ) -> None:
-    """Convert a PyTorch, TensorFlow, Keras or TFLite model to ONNX. The outputs of both are compared."""
+    """Convert PyTorch, TensorFlow, Keras or TFLite to ONNX. The outputs of both are compared."""
     from onnxcam.cli import show
     from onnxcam.converters import from_file
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -23,17 +24,18 @@ COMMANDS = {
 """The commands by purpose."""
 
 PURPOSES = {
-    "What to explain": "target top layer candidate_layer layers wrt inputs objects part prompt tiles frames start rate "
-    "resample explain_from wanted outputs expose",
+    "What to explain": "model target top layer candidate_layer layers wrt inputs objects part prompt tiles frames "
+    "start rate resample explain_from wanted outputs expose",
     "How": "method methods settings smooth signed window overlap seed baselines metrics batch_size count threshold "
     "most precision calibrate gradients input_gradient",
     "What the model is": "preprocess reference_preprocess candidate_preprocess labels task scores boxes_output letters "
     "text_model candidate_text_model tokenizer image_token argument signature dynamic example opset weights",
     "Ground truth and requirements": "truth mask_values require verify_on",
     "What is written": "output as_json overwrite sheet opacity colormap colorbar title beside scale dpi boxes maps "
-    "format quality overlays map_size uint8 overlay report annotate write part_size operators triton style logo",
-    "How it runs": "provider candidate_provider runner runner_timeout jobs shard strict cache workers engine address "
-    "cpus gpus picture_timeout retry_errors custom_ops imports timeout debug help",
+    "format quality overlays map_size uint8 overlay report annotate write part_size operators triton style logo "
+    "runtime webgpu",
+    "How it runs": "port browser provider candidate_provider runner runner_timeout jobs shard strict cache workers "
+    "engine address cpus gpus picture_timeout retry_errors custom_ops imports timeout debug help",
 }
 """The options by purpose; those of one command alone are its own."""
 _OWN = "More options"
@@ -89,6 +91,16 @@ EXAMPLES = {
 """Two examples of each command."""
 
 
+_TYPE = re.compile(r"<(?:list\[)?(\w+)(?: range)?\]?>")
+"""The type of a value as typer writes it: ``<str>``, ``<list[str]>``, ``<int range>``."""
+_PLAIN = {"str": "text", "int": "number", "float": "number"}
+
+
+def _plain(found: re.Match[str]) -> str:
+    word = found[1].lower()
+    return f"<{_PLAIN.get(word, word)}>"
+
+
 def _values(words: Sequence[str], names: Sequence[str]) -> Iterator[str]:
     """Yield the values that *words* of a command line give the option with *names*."""
     end = words.index("--") if "--" in words else len(words)
@@ -128,6 +140,7 @@ class Command(TyperCommand):
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is not None:
+                record = _TYPE.sub(_plain, record[0]), record[1]
                 is_argument = param.param_type_name == "argument"
                 groups["Arguments" if is_argument else _PURPOSE.get(param.name or "", _OWN)].append(record)
         for title, records in groups.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -133,8 +133,16 @@ def command(
         show.table(("layer", "tensor", "size"), found.layers)
     say("\nmethods:")
     beside = {**found.caveats, **dict.fromkeys(found.class_independent, INDEPENDENT)}
-    listed = [(name, "no" if why else "yes", why or beside.get(name, "")) for name, why in found.methods.items()]
-    show.table(("id", "", ""), listed)
+    listed = [(name, "no" if why else "yes", why or beside.get(name, "")) for name, why in _told_once(found.methods)]
+    show.table(("method", "applies", "why not, or what to know"), listed)
+
+
+def _told_once(methods: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield each method and why it does not apply; where an earlier one has the same reason, that one's name."""
+    first: dict[str, str] = {}
+    for name, why in methods.items():
+        known = first.setdefault(why.removeprefix(f"{name} "), name)
+        yield name, why if known == name or not why else f"as {known}"
 
 
 def _layer(row: LayerRow) -> tuple[str, ...]:

@@ -19,7 +19,8 @@ def command(
     task: options.TaskOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the classes of MODEL that a word finds: by name, by spelling, and for ImageNet by WordNet's groups.
+    """List the classes of MODEL that a word finds. It finds them by name, by spelling, and for ImageNet by WordNet's
+    groups.
 
     Classes that --target any:WORD explains together are marked.
     """

@@ -20,7 +20,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     overwrite: options.ReplaceOption = False,
 ) -> None:
-    """Join the shards of a run of batch, validate or evaluate: the result is that of one run over all pictures.
+    """Join the shards of batch, validate or evaluate. The result is that of one run over all pictures.
 
     Missing parts, parts that are there twice, and parts of another run are refused.
     """

@@ -10,7 +10,7 @@ import typer
 def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: also the SHA-256, source and recipe.")] = False,
 ) -> None:
-    """List well-known public models, with preprocessing, licence and address. Downloads nothing.
+    """List well-known public models. Shows preprocessing, licence and address; downloads nothing.
 
     Give an address as MODEL of any command (docs/hub.md).
     """

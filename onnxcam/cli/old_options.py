@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from onnxcam import deprecation
-from onnxcam.cli import show
 
 OLD_OPTIONS = {"--alpha": "--opacity", "--classes-from": "--explain-from"}
 """The old name of an option, and the new one."""
@@ -16,6 +15,8 @@ def renamed(words: Sequence[str], known: Container[str]) -> list[str]:
 
     Words behind ``--`` are no options.
     """
+    from onnxcam.cli import show
+
     end = words.index("--") if "--" in words else len(words)
     found: list[str] = []
     for word in words[:end]:

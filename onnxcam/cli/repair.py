@@ -64,8 +64,8 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print repair.json.")] = False,
     overwrite: options.OverwriteOption = False,
 ) -> None:
-    """Write a form of INT8 that meets the requirements of `onnxcam validate`: with better scales where they are enough,
-    and with as few nodes in float as are needed.
+    """Write a form of INT8 that meets requirements. Requirements are those of `onnxcam validate`.
+    The form has better scales where they are enough, and as few nodes in float as are needed.
 
     Half of the images serve the search; the other half confirms the result. Exit code 0: the file is repaired, or it
     passes as it is and is copied. 1: no repair meets the requirements. 2: bad input, or the requirements fail

@@ -72,18 +72,25 @@ def explanations(entries: Sequence[dict[str, Any]], folder: Path) -> None:
             named(entry),
             f"{entry['score']:.3f}",
             _probability(entry),
-            "" if entry["box"] is None else ",".join(map(str, entry["box"])),
+            _map_box(entry),
             path(entry["overlay"] or entry["raw"]),
         )
         for entry in entries
         if "concepts" not in entry
     ]
     if rows:
-        table(("image", "target", "# score", "# probability", "box", "overlay"), rows)
+        table(("image", "target", "# score", "# probability", "map's box", "overlay"), rows)
     for entry in entries:
         if entry["parts"] is not None:
             print_out(" ".join(f"{each['part']} {each['weight']:.2f}" for each in entry["parts"]))
     where(folder)
+
+
+def _map_box(entry: dict[str, Any]) -> str:
+    """Return the box around the map's strongest part; one that is all that the network sees shows no place."""
+    if entry["box"] is None:
+        return ""
+    return "all seen" if entry.get("box_is_all_seen") else ",".join(map(str, entry["box"]))
 
 
 def _probability(entry: dict[str, Any]) -> str:

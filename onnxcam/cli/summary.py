@@ -52,11 +52,12 @@ class RunSummary:
     def lines(self) -> Iterator[str]:
         """Yield the lines of the summary; a guess of the preprocessing is what to state next."""
         yield f"done: {self.done}" + (f", in {self.place}" if os.fspath(self.place) else "")
-        if self.guessed:
-            yield f"guessed: {'; '.join(f'{name} ({value})' for name, value in self.guessed.items())}"
+        guessed = {name: _short(name, value) for name, value in self.guessed.items()}
+        if guessed:
+            yield f"guessed: {'; '.join(f'{name} ({value})' for name, value in guessed.items())}"
         if self.first:
             yield f"look first at: {self.first}"
-        guess = self.guessed.get("preprocessing")
+        guess = guessed.get("preprocessing")
         stated = "" if guess is None else f"state the preprocessing if the guess is right: -p {shell(guess)}"
         if after := "; ".join(filter(None, [stated, self.next])):
             yield f"next: {after}"
@@ -67,6 +68,13 @@ class RunSummary:
 
         for line in self.lines():
             show.print_err(line, "dim")
+
+
+def _short(name: str, value: str) -> str:
+    """Return a guessed *value*: of a preprocessing the name of a preset, where one states the same."""
+    from onnxcam.preprocess.parser import preset_of
+
+    return (name.startswith("preprocessing") and preset_of(value)) or value
 
 
 class FirstResult:

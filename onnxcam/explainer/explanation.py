@@ -247,10 +247,14 @@ class Explanation:
 
     def _placing_boxes(self) -> list[tuple[int, int, int, int]]:
         """Return the boxes of the map, without one that is all that the network sees: it shows no place."""
+        return [one for one in self.boxes() if not self.is_all_seen(one)]
+
+    def is_all_seen(self, box: tuple[int, int, int, int]) -> bool:
+        """Return whether *box* is (nearly) all that the network sees."""
         height, width = self.map.shape
         x1, y1, x2, y2 = self.seen or (0, 0, width, height)
         whole = _ALL * (min(x2, width) - max(x1, 0)) * (min(y2, height) - max(y1, 0))
-        return [one for one in self.boxes() if (one[2] - one[0]) * (one[3] - one[1]) < whole]
+        return (box[2] - box[0]) * (box[3] - box[1]) >= whole
 
     @property
     def weights(self) -> list[dict[str, Any]] | None:

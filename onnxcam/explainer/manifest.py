@@ -332,12 +332,15 @@ class Folder(files.OutputFolder):
 def _facts(found: Explanation | ConceptMaps, *, is_drawn: bool) -> Entry:
     """Return what an entry says of the map of one target, or of the concepts."""
     if isinstance(found, ConceptMaps):
-        return dict.fromkeys(("probability_against", "detection", "box", "boxes", "parts")) | {"concepts": found.rows}
+        none = "probability_against", "detection", "box", "box_is_all_seen", "boxes", "parts"
+        return dict.fromkeys(none) | {"concepts": found.rows}
     boxes = found.boxes() if is_drawn else []
+    box = boxes[0] if boxes else found.box() if is_drawn else None
     return {
         "probability_against": found.probability_against,
         "detection": found.detection,
-        "box": boxes[0] if boxes else found.box() if is_drawn else None,
+        "box": box,
+        "box_is_all_seen": None if box is None else found.is_all_seen(box),
         "boxes": boxes if is_drawn else None,
         "parts": found.weights,
     }

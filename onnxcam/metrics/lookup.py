@@ -11,7 +11,17 @@ from onnxcam.methods.settings import read_settings as read_method_settings
 from onnxcam.metrics.base import METRICS, Metric, read_settings
 from onnxcam.metrics.sanity import CHECKS, Check
 
-__all__ = ["DEFAULT", "EVERYTHING", "GROUPS", "Settings", "all_metrics", "choose", "choose_methods", "sort_settings"]
+__all__ = [
+    "DEFAULT",
+    "EVERYTHING",
+    "GROUPS",
+    "Settings",
+    "all_metrics",
+    "choose",
+    "choose_methods",
+    "runs_of",
+    "sort_settings",
+]
 
 Settings: TypeAlias = dict[str, dict[str, Any]]
 """Settings by id of their method, metric or check."""
@@ -72,6 +82,12 @@ def sort_settings(given: Mapping[str, Any], methods: Sequence[str], metrics: Seq
     for id, thing in own.items():
         sorted_[id] = read_settings(id, thing.function, sorted_[id])
     return sorted_
+
+
+def runs_of(metrics: Sequence[Metric | Check], settings: Settings) -> int:
+    """Return about how many runs of the network the *metrics* of one map need: their steps and samples."""
+    known = [settings[one.id] for one in metrics if isinstance(one, Metric)]
+    return sum(int(own.get(name, 0)) for own in known for name in ("steps", "samples"))
 
 
 def choose_methods(ids: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from onnxcam.errors import PreprocessError, nearest
 from onnxcam.preprocess.tensor_spec import DEFAULT_SIZE, AxisOrder, TensorSpec, shape_text
 from onnxcam.preprocess.transform import Anchor, HeightWidth, Interpolation, Order, Preprocess
 
-__all__ = ["OWN_SIZE", "PRESETS", "build", "check", "fields_of", "parse"]
+__all__ = ["OWN_SIZE", "PRESETS", "build", "check", "fields_of", "parse", "preset_of"]
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 _OPEN = TensorSpec("input", np.dtype(np.float32), (None, 3, None, None), "nchw")
@@ -37,6 +37,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """Fields of each preset; other fields have the defaults of `Preprocess`, sizes are the model's own."""
 
+_SIZES = ("letterbox", "crop", "resize")
 OWN_SIZE: dict[str, Any] = {"resize": None, "crop": None, "letterbox": None, "longest": None}
 """The geometry that leaves an image its own size."""
 _RAW = {"range": (0.0, 255.0), "mean": (0.0,), "std": (1.0,)}
@@ -49,6 +50,22 @@ def parse(text: str, tensor: TensorSpec = _OPEN) -> Preprocess:
     Raises PreprocessError.
     """
     return build(fields_of(text), tensor)
+
+
+def preset_of(text: str) -> str:
+    """Return the preset that states the same as *text*, which is `str` of a model's preprocessing; "" for none.
+
+    A side that *text* states is taken for the model's.
+    """
+    try:
+        stated = fields_of(text)
+        size = next((one for key in _SIZES if isinstance(one := stated.get(key), tuple)), (None, None))
+        channels, layout = 1 if stated.get("order") == "gray" else 3, stated.get("layout", "nchw")
+        shape = (None, channels, *size) if layout == "nchw" else (None, *size, channels)
+        tensor = replace(_OPEN, shape=shape, layout=layout)
+        return next((name for name in PRESETS if str(parse(name, tensor)) == text), "")
+    except PreprocessError:  # a function, or of a volume or a signal
+        return ""
 
 
 def build(stated: Mapping[str, Any], tensor: TensorSpec) -> Preprocess:

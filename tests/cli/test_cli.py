@@ -42,6 +42,7 @@ ENTRY = {
     "raw": str,
     "overlay": str,
     "box": list,
+    "box_is_all_seen": bool,
     "boxes": list,
     "note": str,
     "parts": type(None),
@@ -196,7 +197,7 @@ def test_quiet_when_piped(onnxcam: Run) -> None:
     ran = onnxcam("explain", SHAPES, PICTURE, PICTURE)
     assert [line.split(":")[0] for line in ran.err.splitlines()] == ["done", "next"]
     assert ran.out.count("\n") == 3
-    assert ran.out.startswith("image\ttarget\tscore\tprobability\tbox\toverlay\n")
+    assert ran.out.startswith("image\ttarget\tscore\tprobability\tmap's box\toverlay\n")
     assert "\x1b" not in ran.out
     assert ran.out.split("\t")[-1].strip().endswith("overlay.jpg")
 
@@ -217,6 +218,15 @@ def test_a_blank_map_is_announced(onnxcam: Run, tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     assert "the map is blank" in ran.err
     assert "try another class or layer" in json.loads(ran.out)[0]["warnings"][0]
+
+
+def test_a_box_of_all_that_is_seen_is_said_in_words(onnxcam: Run, tmp_path: Path) -> None:
+    onnx.save(hand_model(), tmp_path / "hand.onnx")
+    image.write("white.png", np.full((2, 2, 3), 255, np.uint8))
+    words = "explain", "hand.onnx", "white.png", "-t", 0, "-p", "unit"
+    assert onnxcam(*words).out.splitlines()[1].split("\t")[4] == "all seen"
+    (entry,) = json.loads(onnxcam(*words, "--json").out)
+    assert (entry["box"], entry["box_is_all_seen"]) == ([0, 0, 2, 2], True)
 
 
 def test_a_gradient_that_is_zero_is_an_error(onnxcam: Run, tmp_path: Path) -> None:
@@ -244,6 +254,9 @@ def test_inspect(onnxcam: Run) -> None:
     assert set(found["class_independent"]) == {"fem", "eigencam", "kpcacam", "dff"}  # of a CNN
     lines = [line.split("\t") for line in ran.out.splitlines()]
     assert {line[0] for line in lines if line[-1] == INDEPENDENT} == set(found["class_independent"])
+    assert ["method", "applies", "why not, or what to know"] in lines
+    assert ran.out.count("needs a transformer in which") == 1
+    assert ["chefer", "no", "as legrad"] in lines
     assert found["layers"][0][2] == "12 × 12"
     assert found["without_rule"] == []
 

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from onnxcam import Explainer, __version__
-from onnxcam.cli import show
+from onnxcam.cli import evaluate, show
 from onnxcam.media import image
 from onnxcam.metrics import METRICS, base, lookup
 from onnxcam.metrics.lookup import DEFAULT, all_metrics
@@ -249,3 +249,11 @@ def test_the_page_has_every_metric_and_setting() -> None:
     page = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text("utf-8")
     for id, thing in all_metrics().items():
         assert f"| `{id}` | {'↑' if thing.higher else '↓'} |" in page
+
+
+def test_a_long_run_says_how_many_runs_it_takes(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "MANY", 10)
+    words = "evaluate", SHAPES, PICTURE, "--overwrite", "--metric"
+    said = onnxcam(*words, "deletion", "--set", "deletion.steps=10").err
+    assert said.count("about 10 runs of the network for each map, and 1 map; --metric") == 1
+    assert "runs of the network" not in onnxcam(*words, "sparseness").err

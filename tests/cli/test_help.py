@@ -46,6 +46,19 @@ def test_the_help_is_grouped(onnxcam: Callable[..., Ran]) -> None:
     assert said.rstrip().endswith(EXAMPLES["explain"][-1])
 
 
+def test_the_help_is_short_and_plain(onnxcam: Callable[..., Ran], commands: dict[str, Any]) -> None:
+    assert "..." not in onnxcam("-h").out.partition("\nExplain:\n")[2]
+    for name in ("serve", "web"):
+        assert "More options" not in onnxcam(name, "-h").out
+    assert "list[" not in "".join(onnxcam(name, "-h").out for name in commands)
+
+
+def test_without_words_the_help_is_printed(onnxcam: Callable[..., Ran]) -> None:
+    ran = onnxcam()
+    assert (ran.code, ran.err) == (2, "")
+    assert ran.out == onnxcam("-h").out
+
+
 def test_a_shell_completes_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     given = {"_ONNXCAM_COMPLETE": "complete_bash", "COMP_WORDS": "onnxcam ins", "COMP_CWORD": "1"}
     for name, value in given.items():

@@ -38,6 +38,13 @@ def test_the_summary_says_how_many_where_what_was_guessed_and_what_next() -> Non
     told = list(summary.of_entries(done, 4, Path("out"), "net.onnx").lines())
     assert told[1:3] == ["guessed: preprocessing (unit)", "look first at: out/d.jpg (cat): it has a warning of its own"]
     assert told[3] == "next: state the preprocessing if the guess is right: -p unit"
+    full = "resize=256,crop=224x224,range=0-1,mean=0.5,std=0.5,order=rgb,layout=nhwc"
+    done[-1]["reading"]["preprocessing"]["value"] = full
+    told = list(summary.of_entries(done, 4, Path("out"), "net.onnx").lines())
+    assert (told[1], told[3]) == (
+        "guessed: preprocessing (inception)",
+        "next: state the preprocessing if the guess is right: -p inception",
+    )
     (one, after) = summary.of_entries([entry("a", 0.9)], 1, Path("out"), "net.onnx").lines()
     assert one == "done: 1 of 1 image, by gradcam, in out/"
     assert after.startswith("next: other targets: --top 3; other methods")

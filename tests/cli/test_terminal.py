@@ -84,7 +84,7 @@ def test_another_model_adds_to_the_folder(onnxcam: Run) -> None:
         raws.append(Path(json.loads(ran.out)[0]["raw"]).name)
     start = "shapes_1"
     assert raws == [f"{start}-0-gradcam-raw.npy", f"{start}-2-0-gradcam-raw.npy", f"{start}-0-gradcam-raw.npy",
-                    f"{start}-0-gradcam-smooth=eigen-raw.npy"]  # fmt: skip
+                    f"{start}-0-gradcam-smooth-eigen-raw.npy"]  # fmt: skip
     manifest = json.loads(Path("out/manifest.json").read_text(encoding="utf-8"))
     assert sorted(Path(entry["raw"]).name for entry in manifest) == sorted(set(raws))
     assert {entry["model"] for entry in manifest} == {str(SHAPES), "other.onnx"}

@@ -313,6 +313,8 @@ def test_the_spelling_parses_back(preprocess: Preprocess) -> None:
 def test_presets_fit_every_colour_model_and_parse_back(name: str, tensor: TensorSpec) -> None:
     preprocess = parse(name, tensor)
     assert parse(str(preprocess), tensor) == preprocess
+    assert parse(parser.preset_of(str(preprocess)), tensor) == preprocess
+    assert parser.preset_of(str(replace(preprocess, fill=7))) == ""
     shape = preprocess(plain(100, 150)).shape
     assert all(not isinstance(want, int) or want == have for want, have in zip(tensor.shape, shape, strict=True))
     assert resolved(preprocess, tensor) == (preprocess, [])
