@@ -34,7 +34,9 @@ def picture(content: bytes, alternative: str, width: int | None = None, height: 
 def linked(uri: str, alternative: str, width: int | None = None, height: int | None = None) -> Markup:
     """Return the image at *uri*, with the text *alternative* for those who do not see it; its size in pixels."""
     size = "".join(f' {name}="{one}"' for name, one in (("width", width), ("height", height)) if one is not None)
-    return Markup(f'<img src="{escape(uri)}" alt="{text(alternative)}"{size}>')
+    # Notebooks and nbconvert set `height: auto` for images, which overrides the attribute.
+    fixed = f' style="width:{width}px;height:{height}px;max-width:none"' if width and height else ""
+    return Markup(f'<img src="{escape(uri)}" alt="{text(alternative)}"{size}{fixed}>')
 
 
 def bar(png: bytes, ends: Sequence[object], alternative: str) -> Markup:

@@ -34,7 +34,8 @@ def command(
         typer.Option(
             "--target",
             "-t",
-            help="What to explain: a class index, a label, top, any:cat, 281-285, 'not 281', detection=0, "
+            help="What to explain: a class index, a label, top, any:cat, 281-285 (281 minus 285), "
+            "any:281-285 (a range), 'not 281', detection=0, "
             'box=x1,y1,x2,y2, class=dog, text=AB12, like=FILE, like="a dog", … (docs/targets.md); repeatable.',
             show_default=False,
         ),

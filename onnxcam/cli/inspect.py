@@ -122,6 +122,8 @@ def command(
         say(f"explained: {found.scores}")
     for targets in found.targets:
         say(f"targets, as {targets}")
+    if any("any:" in targets for targets in found.targets):
+        say("A-B is the score of class A minus that of B; any:A-B is the range of the classes A to B")
     if all(part.name != "preprocessing" for part in found.reading):
         say(f"preprocessing: {found.preprocess}")
     for part in found.reading:

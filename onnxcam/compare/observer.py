@@ -43,6 +43,7 @@ from onnxcam.model.signal_modality import ImageOrSignalModality
 from onnxcam.model.signals import SignalChoice
 from onnxcam.preprocess import Preprocess, Spec, stack
 from onnxcam.preprocess.input_evidence import InputEvidence
+from onnxcam.preprocess.tensor_spec import refuse_encoded
 from onnxcam.progress import quiet
 from onnxcam.structure.layer import Layer
 from onnxcam.structure.place import Place
@@ -145,6 +146,7 @@ class Observer:
             signals=SignalChoice(self.rate, self.start, self.resample),
         )
         subject, layout = self.network.open(), self.network.layout
+        refuse_encoded(subject.image)
         if layout is None or isinstance(self.network.modality, ClipModality):
             raise MetricError(
                 "only models of images, signals and volumes can be compared; "

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from onnxcam.errors import ModelError
+from onnxcam.graph.quantisation import quantised, units
 
-__all__ = ["as_array", "as_batch", "as_given"]
+__all__ = ["InputUnits", "as_array", "as_batch", "as_given", "as_taken", "in_units", "units_of"]
+
+InputUnits: TypeAlias = tuple[np.dtype[Any], tuple[float, int]]
+"""The type of a quantised input, and its scale and zero point."""
 
 
 def as_array(tensor: Any) -> NDArray[Any]:
@@ -37,6 +42,24 @@ def as_batch(tensor: Any) -> NDArray[Any]:
     if array.ndim == 0 or not len(array):
         raise ModelError(f"the input of shape {array.shape} is no batch of images; give a tensor [N, …], N at least 1")
     return array
+
+
+def as_taken(array: NDArray[Any], value: ir.Value) -> NDArray[Any]:
+    """Return *array* as the input *value* takes it: floats as integers where it is quantised with known scale."""
+    return in_units(array, units_of(value))
+
+
+def units_of(value: ir.Value) -> InputUnits | None:
+    """Return the type, scale and zero point of the quantised input *value*; None where they are not known."""
+    if value.dtype is None or not value.dtype.is_integer():
+        return None
+    found = units(value)
+    return None if found is None or found.known is None else (value.dtype.numpy(), found.known)
+
+
+def in_units(array: NDArray[Any], known: InputUnits | None) -> NDArray[Any]:
+    """Return floats quantised by *known*; integers, and anything where it is None, as they are."""
+    return array if known is None or array.dtype.kind != "f" else quantised(array, *known)
 
 
 def as_given(array: NDArray[Any], like: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.compat.arrays import as_array, as_given
+from onnxcam.compat.arrays import as_array, as_given, in_units, units_of
 from onnxcam.engine import Session
 from onnxcam.errors import ModelError
 from onnxcam.graph.io import ModelLike, load
@@ -62,14 +62,17 @@ class CallableModel:
         self.source = source
         self.listeners: weakref.WeakSet[CallListener] = weakref.WeakSet()
         self._calls: dict[int, tuple[weakref.ref[Any], ModelCall]] = {}  # of the outputs that are still held
-        self._session = Session(load(source), provider)
+        model = load(source)
+        self._units = {value.name: units_of(value) for value in model.graph.inputs}
+        self._session = Session(model, provider)
 
     def __call__(self, *inputs: Any) -> Any:
         """Return the output, or the tuple of outputs, for the *inputs* in the order of the file."""
         names = self._session.inputs
         if len(inputs) != len(names):
             raise ModelError(f"the model is called with {len(inputs)} inputs and has {len(names)}: {', '.join(names)}")
-        call = ModelCall(inputs[0], dict(zip(names, map(as_array, inputs), strict=True)))
+        given = zip(names, map(as_array, inputs), strict=True)
+        call = ModelCall(inputs[0], {name: in_units(one, self._units.get(name)) for name, one in given})
         outputs = self._session.run(call.feeds)
         found = tuple(as_given(outputs[name], inputs[0]) for name in self._session.outputs)
         for one in found:

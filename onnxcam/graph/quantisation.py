@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from onnxcam.graph.emitter import Emitter
 from onnxcam.graph.fold import constant
 from onnxcam.graph.operators import Trait, operators
 
-__all__ = ["Units", "dequantised", "units"]
+__all__ = ["Units", "dequantised", "quantised", "units"]
 
 _MOVES = operators(Trait.KEEPS_UNITS | Trait.INTERLEAVES) | {"Pad"}
 _WRITES = {
@@ -62,6 +64,12 @@ class Units:
 def units(x: ir.Value) -> Units | None:
     """Return the units of the integers *x*, None if no operator holds them."""
     return _written(x) or _read(x)
+
+
+def quantised(values: NDArray[Any], dtype: np.dtype[Any], known: tuple[float, int]) -> NDArray[Any]:
+    """Return real *values* as integers *dtype* of the scale and zero point *known*, rounded and saturated."""
+    (scale, zero), info = known, np.iinfo(dtype)
+    return np.clip(np.rint(values / scale) + zero, info.min, info.max).astype(dtype)
 
 
 def dequantised(op: Emitter, x: ir.Value, like: ir.Value) -> ir.Value:

@@ -18,6 +18,7 @@ __all__ = [
     "AxisOrder",
     "TensorSpec",
     "layout_of",
+    "refuse_encoded",
     "shape_text",
 ]
 
@@ -43,6 +44,7 @@ class TensorSpec:
     def of(cls, value: ir.Value) -> TensorSpec:
         """Describe a graph input. Raises PreprocessError if it cannot take an image."""
         name = value.name or ""
+        refuse_encoded(value)
         if value.shape is None or value.dtype is None:
             raise PreprocessError(f"input '{name}' states no shape and type; pass a tensor to `attribute` instead")
         try:
@@ -131,3 +133,17 @@ def _layout_by_use(value: ir.Value) -> AxisOrder | None:
         if perm is not None and tuple(perm) == (0, 3, 1, 2):
             return "nhwc"
     return None
+
+
+def refuse_encoded(value: ir.Value) -> None:
+    """Raise PreprocessError where *value* takes the bytes [N] of an image file, which a custom operator decodes."""
+    if value.dtype != ir.DataType.UINT8 or value.shape is None or len(value.shape) != 1:
+        return
+    decoder = next((node for node in value.consumers() if node.domain and node.op_type == "DecodeImage"), None)
+    if decoder is not None:
+        raise PreprocessError(
+            f"input '{value.name}' takes the bytes of an encoded image, which the custom operator {decoder.domain}::"
+            f"{decoder.op_type} decodes inside, and no gradient goes back through it; explain the network behind: cut "
+            "it out at the image tensor before its first Conv, by onnx.utils.extract_model(FILE, "
+            '"network.onnx", [TENSOR], [OUTPUT], check_model=False)'
+        )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxcam.errors import PreprocessError
+from onnxcam.graph.quantisation import quantised
 from onnxcam.media.frame import Frame
 from onnxcam.media.image import MAX_PIXELS, RgbImage
 from onnxcam.numbers import HUGE, parse_float
@@ -152,11 +153,7 @@ class Preprocess:
         low, high = self.range
         scaled = levels * ((high - low) / 255) + low
         values: NDArray[Any] = (scaled - np.array(self.mean)) / np.array(self.std)
-        if self.units is not None:
-            scale, zero = self.units
-            info = np.iinfo(self.dtype)
-            values = np.clip(np.rint(values / scale) + zero, info.min, info.max)
-        return values.astype(self.dtype)
+        return values.astype(self.dtype) if self.units is None else quantised(values, self.dtype, self.units)
 
     @property
     def fixed_size(self) -> HeightWidth | None:

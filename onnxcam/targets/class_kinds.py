@@ -71,7 +71,8 @@ _MOST_MEMBERS = 1_000_000
 @register_kind(
     "any:cat",
     "any:281-285",
-    help="the log-sum-exp of the scores of several classes: those that a word finds, numbers and ranges, with commas",
+    help="the log-sum-exp of the scores of several classes: those that a word finds, numbers and ranges, with commas; "
+    "281-285 alone is a difference",
     read=lambda words, names: None if _contrast(words, names) else _group(words, names),
 )
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class Against(TargetKind):
 @register_kind(
     "281-285",
     "any:cat-any:dog",
-    help="the score of a class, or of several, minus that of another",
+    help="the score of a class, or of several, minus that of another; a range is any:281-285",
     read=_contrast,
 )
 @dataclass(frozen=True)

@@ -47,6 +47,32 @@ def test_every_name_is_a_class_of_a_method(module: Any) -> None:
         _ = module.RandomCAM
 
 
+def quantised_model(first: str) -> onnx.ModelProto:
+    """A classifier whose input is int8."""
+    return onnx.parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["": 17]> main (int8[n, 1, 2, 2] x) => (float[n, 2] y)
+        <float s = {{0.5}}, int8 z = {{3}}, float[1, 1, 1, 1] k = {{1}}, float[2, 1] w = {{1, -1}}> {{
+            h = {first} c = Conv(h, k) a = Relu(c) p = GlobalAveragePool(a) f = Flatten(p) y = Gemm<transB = 1>(f, w)
+        }}""")
+
+
+def test_floats_for_a_quantised_input_are_quantised() -> None:
+    model = quantised_model("DequantizeLinear(x, s, z)")
+    real = np.array([[[[0.3, 90], [-90, 1.74]]]], np.float32)
+    whole = np.array([[[[4, 127], [-128, 6]]]], np.int8)
+    for cam in (pytorch_grad_cam.GradCAM(model, ["a"]), pytorch_grad_cam.GuidedBackpropReLUModel(model)):
+        assert np.array_equal(cam(real, 0), cam(whole, 0))
+    called = compat.CallableModel(model)
+    assert np.array_equal(called(real), called(whole))
+    extractor = methods.GradCAM(called, "a")
+    (found,), (same,) = (extractor(0, called(x)) for x in (real, whole))
+    assert np.array_equal(found, same)
+    assert np.array_equal(attr.Saliency(model).attribute(real, 0), attr.Saliency(model).attribute(whole, 0))
+    unknown = quantised_model("Cast<to = 1>(x)")
+    with pytest.raises(ModelError, match=r"this tensor is float32; .*Explainer.prepare\(image\)"):
+        pytorch_grad_cam.GradCAM(unknown, ["a"])(real, 0)
+
+
 def test_a_cam_of_pytorch_grad_cam(model: onnx.ModelProto) -> None:
     targets = [model_targets.ClassifierOutputTarget(0), model_targets.ClassifierOutputTarget(category=1)]
     with pytorch_grad_cam.GradCAM(model=model, target_layers=["a"]) as cam:

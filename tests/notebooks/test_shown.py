@@ -69,6 +69,7 @@ def test_an_explanation_shows_its_overlay_and_what_it_is_of(explained: Explanati
     assert np.abs(shown.astype(float) - decoded(explained._repr_png_())).mean() < 4  # JPEG, which is smaller
     assert 224 <= max(shown.shape) <= 320
     assert (bar["width"], bar["height"]) == ("128", "10")
+    assert "height:10px" in str(bar["style"])  # notebooks set `height: auto`, which overrides the attribute
 
 
 def test_a_large_overlay_is_made_smaller(explained: Explanation) -> None:

@@ -87,6 +87,15 @@ def test_inputs_for_no_picture() -> None:
         TensorSpec.of(strings)
 
 
+def test_the_bytes_of_an_encoded_image() -> None:
+    value = ir.Value(name="x", shape=ir.Shape(["n"]), type=ir.TensorType(ir.DataType.UINT8))
+    with pytest.raises(PreprocessError, match="input 'x' n is no image"):
+        TensorSpec.of(value)
+    ir.Node("com.microsoft.extensions", "DecodeImage", [value])
+    with pytest.raises(PreprocessError, match=r"'x' takes the bytes of an encoded image, .*::DecodeImage .*extract_m"):
+        TensorSpec.of(value)
+
+
 def test_a_graph_input_and_what_its_first_node_says() -> None:
     value = graph_input("N", "A", "B", "C")
     assert TensorSpec.of(value) == TensorSpec("x", F32, ("N", "A", "B", "C"), "nchw")

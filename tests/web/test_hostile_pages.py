@@ -172,6 +172,13 @@ def test_labels_that_are_no_text_and_metadata_are_text(visitor: Visitor, small: 
     assert untouched(visitor.page)
 
 
+def test_a_preprocessing_that_is_no_number_is_text(visitor: Visitor, tmp_path: Path) -> None:
+    how = {"resize": {"toString": 1}, "crop": [224, 224], "mean": [{"toString": 1}], "guess": ["<b>"]}
+    visitor.drop(stamped(tmp_path / "baked.onnx", picture=how))
+    assert 'resize={"toString":1}, crop=224x224, mean={"toString":1}' in visitor.page.text_content("#facts")
+    assert untouched(visitor.page)
+
+
 @pytest.mark.parametrize("size", [[2**20, 2**20], [0, 0], [-1, 5], ["<b>", 3], [1e300, 1]])
 def test_sizes_that_no_browser_holds(size: list[Any], visitor: Visitor, small: Path, tmp_path: Path) -> None:
     made = stamped(tmp_path / "baked.onnx")

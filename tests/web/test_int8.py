@@ -52,11 +52,22 @@ def test_the_map_of_an_int8_file_is_that_of_python(
     visitor = Visitor(page, served)
     visitor.drop(made.path, real / "images" / "dog_cat.png")
     assert visitor.error is None
+    said = page.evaluate("onnxcam.facts.preprocessing").replace(", ", ",")
+    assert said == str(Explainer(file, preprocess=preprocess).network.preprocessing)
     index = visitor.result("top")[1]
     visitor.choose(index)
     expected = in_python(made.path, given(file, made.path, visitor.rgb, preprocess), index)[0]
     assert expected.max() > 0
     np.testing.assert_allclose(visitor.heatmap, expected, atol=1e-4)
+
+
+def test_a_guessed_preprocessing_is_said_with_its_reason(page: Any, served: str, real: Path, tmp_path: Path) -> None:
+    made = bake(real / "models" / MOBILENET, tmp_path / "baked.onnx", target="input")
+    visitor = Visitor(page, served)
+    visitor.drop(made.path)
+    said = page.text_content("#facts")
+    assert "range=0-1, mean=0.485/0.456/0.406, std=0.229/0.224/0.225" in said
+    assert "(a guess: the input is int8 that represents " in said
 
 
 def test_the_map_of_the_float_twin_is_that_of_python(page: Any, served: str, real: Path, tmp_path: Path) -> None:

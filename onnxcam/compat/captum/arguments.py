@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from onnxcam.compat.arrays import as_array
+from onnxcam.compat.arrays import as_array, as_taken
 from onnxcam.compat.explainers import target_of
 from onnxcam.errors import MethodError, ModelError, TargetError
 from onnxcam.explainer import Explainer
@@ -71,7 +71,8 @@ def feeds_of(explainer: Explainer, x: Any, others: Any) -> dict[str, Any]:
     names = [value.name or "" for value in explainer.network.others]
     if len(extra) > len(names):
         raise ModelError(f"there are {len(extra)} additional_forward_args, and the model has {len(names)} other inputs")
-    return {explainer.network.image.name or "": x, **dict(zip(names, map(as_array, extra), strict=False))}
+    image = explainer.network.image
+    return {image.name or "": as_taken(x, image), **dict(zip(names, map(as_array, extra), strict=False))}
 
 
 def level_of(baselines: Any) -> float:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from onnxcam.compat.arrays import as_array, as_batch, as_given
+from onnxcam.compat.arrays import as_array, as_batch, as_given, as_taken
 from onnxcam.compat.callable_model import CallableModel
 from onnxcam.compat.captum.arguments import (
     elements_of,
@@ -139,7 +139,8 @@ class AttributionOfFile:
         given = (given,) if isinstance(inputs, tuple) and self.method != "gradcam" else given
         if not said.get(_DELTA):
             return given
-        start = {**feeds, explainer.network.image.name or "": np.full_like(x, settings.get("baseline", 0))}
+        image = explainer.network.image
+        start = {**feeds, image.name or "": as_taken(np.full_like(x, settings.get("baseline", 0)), image)}
         change = explainer.scores(feeds, targets) - explainer.scores(start, targets)
         return given, as_given(found.reshape(len(x), -1).sum(1) - change.astype(np.float32), single(inputs))
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam.compat.arrays import as_batch
+from onnxcam.compat.arrays import as_batch, as_taken
 from onnxcam.compat.callable_model import CallableModel
 from onnxcam.compat.explainers import ExplainersOfMethod, axes_of, layer_names, targets_of
 from onnxcam.errors import MethodError, ModelError
@@ -118,7 +118,8 @@ class BaseCAM:
     def _map(self, explainer: Explainer, x: NDArray[Any], targets: list[Any]) -> NDArray[np.float32]:
         """Return the map of one layer, from 0 to 1, at the size of *x*."""
         size = [x.shape[axis] for axis in axes_of(explainer, x.ndim)[1]]
-        return scale_cam_image(np.maximum(explainer.attribute(x, targets), 0), size)
+        taken = as_taken(x, explainer.network.image)
+        return scale_cam_image(np.maximum(explainer.attribute(taken, targets), 0), size)
 
     def _joined(self, maps: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Return the maps of several layers as one."""
@@ -173,7 +174,8 @@ class GuidedBackpropReLUModel:
 
     def __call__(self, input_img: Any, target_category: Any = None) -> NDArray[np.float32]:
         """Return the map of the first image, float32 [H, W, C], signed; None is the model's top class."""
-        x, explainer = as_batch(input_img)[:1], self._explainers()
+        explainer = self._explainers()
+        x = as_taken(as_batch(input_img)[:1], explainer.network.image)
         return np.moveaxis(
             explainer.attribute(x, targets_of(target_category, 1))[0], axes_of(explainer, x.ndim)[0] - 1, -1
         )

@@ -43,7 +43,7 @@ export function describe(facts) {
     Method: facts.method + (facts.layer ? ` at ${facts.layer}` : ""),
     Explains: explains,
     Input: facts.inside ? "the image, uint8" : `a tensor, ${facts.dtype}, made here`,
-    ...(facts.guess ? { Preprocessing: facts.guess } : {}),
+    Preprocessing: facts.preprocessing,
     "Heat map": facts.heatmap,
     Opened: `in ${lasting(facts.loaded)}`,
     Engine: facts.engine,

@@ -1,5 +1,7 @@
 // Picture → tensor, and map → picture, as onnxcam/preprocess/transform.py and onnxcam/heatmap.py do it.
 
+import { visible } from "./visible.js";
+
 const GREY = 114; // what a letterbox is padded with
 
 /** Round halves to the even neighbour, as Python does. */
@@ -231,4 +233,20 @@ export function probabilities(scores, { units, probabilities: kind, pair }) {
   const powers = values.map((value) => Math.exp(value - most));
   const sum = powers.reduce((a, b) => a + b, 0);
   return powers.map((value) => value / sum);
+}
+
+/** Return the preprocessing *how* as docs/preprocess.md writes it, and that it is a guess, with the reason. */
+export function stated(how) {
+  const joined = (values, mark) => (Array.isArray(values) ? values.map((each) => visible(each)).join(mark) : values);
+  const [resize, crop, letterbox] = [how.resize, how.crop, how.letterbox].map((size) => joined(size, "x"));
+  const parts = { resize, crop, letterbox };
+  if (Object.values(parts).every((value) => value == null)) parts.resize = "none";
+  Object.assign(parts, { longest: how.longest, fill: how.fill, anchor: how.anchor });
+  parts.range = joined(how.range, "-");
+  const plain = joined(how.mean, "/") === "0" && joined(how.std, "/") === "1";
+  if (!plain) Object.assign(parts, { mean: joined(how.mean, "/"), std: joined(how.std, "/") });
+  Object.assign(parts, { order: how.order, layout: how.layout });
+  if (how.interpolation !== "bilinear") parts.interpolation = how.interpolation;
+  const said = Object.entries(parts).filter(([, value]) => value != null);
+  return said.map(([name, value]) => `${name}=${visible(value)}`).join(", ") + (how.guess ? ` (a guess: ${visible(how.guess)})` : "");
 }

@@ -8,7 +8,7 @@
 
 import { Refused, read } from "./baked.js";
 import { detectionsOf, mapOf } from "./boxes.js";
-import { enlarged, frame, plan, probabilities, resize, tensor, windowed } from "./picture.js";
+import { enlarged, frame, plan, probabilities, resize, stated, tensor, windowed } from "./picture.js";
 import * as segments from "./segments.js";
 import { visible } from "./visible.js";
 
@@ -101,7 +101,7 @@ function facts(session, stamp, bytes, loaded, name) {
     layer: stamp.layer ? visible(stamp.layer) : stamp.layer, fixed: stamp.class >= 0 ? stamp.class ?? null : null,
     takesPlace: segments.POINT in inputs, outputs: [heatmap.name, ...(detects ? BOXES : stamp.scores ? [stamp.scores.name] : segments.outputsOf(outputs))],
     heatmap: heatmap.type, dtype: inputs[pictures[0]].type, threads: ort.env.wasm.numThreads,
-    guess: stamp.picture.guess ? visible(stamp.picture.guess) : null, onnxcam: stamp.onnxcam, runtime: ort.env.versions?.web ?? "",
+    preprocessing: stated(stamp.picture), onnxcam: stamp.onnxcam, runtime: ort.env.versions?.web ?? "",
   };
 }
 
