@@ -101,9 +101,10 @@ def _outcome(command: Callable[[], Any], words: list[str], debug: bool, timeout:
 
 @contextmanager
 def _streams() -> Iterator[OutputStream]:
-    """Put an `OutputStream` in place of both standard streams."""
+    """Put an `OutputStream` in place of both standard streams; one that is closed (``>&-``) is /dev/null."""
     before = sys.stdout, sys.stderr
-    stdout, stderr = OutputStream(_lenient(sys.stdout)), OutputStream(_lenient(sys.stderr))
+    streams = [stream or open(os.devnull, "w", encoding="utf-8") for stream in before]  # noqa: SIM115
+    stdout, stderr = (OutputStream(_lenient(stream)) for stream in streams)
     sys.stdout, sys.stderr = cast(TextIO, stdout), cast(TextIO, stderr)
     try:
         yield stdout

@@ -58,7 +58,8 @@ class RunSummary:
         if self.first:
             yield f"look first at: {self.first}"
         guess = guessed.get("preprocessing")
-        stated = "" if guess is None else f"state the preprocessing if the guess is right: -p {shell(guess)}"
+        is_open = guess is None or guess.startswith("one of ")  # no volume was seen
+        stated = "" if is_open else f"state the preprocessing if the guess is right: -p {shell(str(guess))}"
         if after := "; ".join(filter(None, [stated, self.next])):
             yield f"next: {after}"
 

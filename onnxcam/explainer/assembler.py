@@ -107,7 +107,7 @@ class Assembler:
                 *self._warnings(picture, request, compiled, index, flat),
                 *self._misplaced(place, own),
                 *doubts,
-                *self._tied(results, index),
+                *(self._tied(results, index) if goal.index is None else ()),
             ),
         )
 

@@ -24,6 +24,7 @@ from onnxcam.hub import name_of
 from onnxcam.media import image as images
 from onnxcam.media.video import is_video
 from onnxcam.metadata.reading import Part
+from onnxcam.methods.base import NONE
 from onnxcam.progress import Progress, quiet
 
 __all__ = ["FINISHERS", "explain_images", "identity", "named", "origin"]
@@ -85,6 +86,8 @@ def explain_images(
     Raises:
         OnnxcamError: every image has this error, or all have one.
     """
+    for each in (explainer, *others):
+        each.network.guess_by(names)
     numbers = range(len(names))
     ticks = iter(progress(numbers, len(names)))
     run = _ImageRun(explainer, names, targets, folder, strict or len(names) == 1, drawing, ticks, [explainer, *others])
@@ -260,7 +263,9 @@ def origin(explainer: Explainer) -> Origin:
     model = explainer.model
     decides = [fingerprint(model), *map(str, sorted(omitted.items())), *hashes(_texts(explainer.arguments())).values()]
     named = name_of(model) if isinstance(model, str | os.PathLike) else ""
-    settings = {name: str(value) for name, value in explainer.settings.items()}
+    smooth = {"smooth": explainer.smooth} if explainer.smooth != NONE else {}
+    signed = {"signed": "yes"} if explainer.signed else {}
+    settings = {name: str(value) for name, value in {**explainer.settings, **smooth, **signed}.items()}
     return Origin(
         named, settings, hashlib.sha256("\n".join(decides).encode("utf-8", "surrogateescape")).hexdigest()[:12]
     )

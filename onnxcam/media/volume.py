@@ -80,6 +80,11 @@ def write(path: Path, data: NDArray[Any], affine: NDArray[np.float64]) -> None:
     files.write(path, encode(data, affine), overwrite=True)
 
 
+def _is_affine(affine: NDArray[np.float64]) -> bool:
+    """Whether *affine* places voxels: it is finite and can be inverted. Damaged headers have zeros."""
+    return bool(np.isfinite(affine).all()) and np.linalg.matrix_rank(affine) == 4
+
+
 def _read_nifti(path: Path) -> Volume:
     nibabel = _nibabel()
     nibabel.imageglobals.logger.disabled = True  # it prints repairs
@@ -94,7 +99,7 @@ def _read_nifti(path: Path) -> Volume:
     except Exception as error:  # nibabel raises errors of many types
         why = first_line(error)
         raise ImageError(f"{path}: no NIfTI file, or a damaged one ({why})") from None
-    return Volume(_checked(data, str(path)), affine)
+    return Volume(_checked(data, str(path)), affine if _is_affine(affine) else None)
 
 
 def _check_start(path: Path) -> None:

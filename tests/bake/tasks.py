@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from onnxcam import Explainer
 from onnxcam.bake.bake import Baked, bake
+from onnxcam.errors import MethodError
 from onnxcam.media import image
 from tests.bake.baked import ASSETS, session
 
@@ -53,8 +55,13 @@ def run(file: Any, feeds: Arrays) -> Arrays:
 
 
 def baked(model: Path, folder: Path, feeds: Arrays, target: Any = "top", **settings: Any) -> tuple[Baked, Arrays]:
-    """Bake *model* with its raw map, of the size of the layer, and run the file."""
-    made = bake(model, folder / "baked.onnx", target=target, raw=True, map_size="layer", overwrite=True, **settings)
+    """Bake *model* with its raw map, of the size of the layer where the method has one, and run the file."""
+    for size in ("layer", "input"):
+        with suppress(MethodError) if size == "layer" else nullcontext():
+            made = bake(
+                model, folder / "baked.onnx", target=target, raw=True, map_size=size, overwrite=True, **settings
+            )
+            break
     return made, run(made.path, feeds)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -45,12 +47,18 @@ def test_the_unforeseen_is_one_line(onnxcam: Run, monkeypatch: pytest.MonkeyPatc
 def test_an_error_in_a_file_of_the_user_names_that_file(onnxcam: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rule, method or metric that is no part of onnxcam: nothing to report to its authors."""
 
-    def my_method(*_: object) -> None:
+    def my_method(*_: object, **__: object) -> None:
         raise ValueError("x")
 
     monkeypatch.setattr("onnxcam.inspection.survey", my_method)
     said = onnxcam("inspect", "m.onnx").err
     assert re.search(r"unexpected ValueError in my_method \(test_net.py, line \d+\): x; correct that file", said)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no shell of POSIX")
+def test_closed_streams_are_no_error(tmp_path: Path) -> None:
+    words = shlex.join([sys.executable, "-c", CODE, "inspect", str(SHAPES)])
+    assert subprocess.run(["sh", "-c", f"{words} >&- 2>&-"], cwd=tmp_path).returncode == 0
 
 
 def test_text_is_clean() -> None:

@@ -26,10 +26,11 @@ def test_the_page(onnxcam: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     image = np.concatenate([world3d.sample(rng).image for _ in range(2)])
     affine = np.diag([1.0, 1, 2, 1])
     nibabel.save(nibabel.Nifti1Image(image, affine), "scan.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(world3d.sample(rng).image, np.eye(4)), "cube.nii.gz")
     Path("series").mkdir()
     for number, pixels in enumerate(np.round(1000 * image[:40]).astype(np.int16)):
         write(Path("series"), 2.5 * number, pixels, RescaleSlope=0.001, RescaleIntercept=0)
-    assert len(follow("volumes.md", onnxcam)) == 2
+    assert len(follow("volumes.md", onnxcam)) == 3
     (path,) = Path("nifti").glob("scan-class=ring-*-map.nii.gz")
     found = nibabel.load(path)
     np.testing.assert_array_equal(found.affine, affine)

@@ -75,7 +75,12 @@ def test_a_picture_without_a_map_is_said(tmp_path: Path) -> None:
             MetricError,
             "the labels differ: class 1 is 'dog' in '.*a' and 'cow' in '.*b'",
         ),
-        ("pictures.0.size", [10, 8], RecordingError, r"0.png is 8 × 10 \(H × W\) in '.*a' and 10 × 8 in '.*b'"),
+        (
+            "pictures.0.size",
+            [10, 8],
+            RecordingError,
+            r"0.png is 8 × 10 \(H × W\) in '.*a' and 10 × 8 \(H × W\) in '.*b'",
+        ),
     ],
 )
 def test_what_does_not_belong_together(

@@ -27,7 +27,7 @@ def test_recordings_and_a_device_agree_with_validate(
     assert onnxcam("record", "image.onnx", "photos", "-o", "host", "-t", STAR, *texts).code == 0
     assert onnxcam("record", "coarse.onnx", "photos", "-o", "same", "--explain-from", "host", *texts).code == 0
     packing = onnxcam("pack", "coarse.onnx", "-o", "device.zip", "--images", "photos", "-t", STAR, *texts)
-    assert (packing.code, packing.err) == (0, "")
+    assert packing.code == 0, packing.err
     done = runner(bare, unpacked(Path("device.zip")) / "run.py", "-o", "run")
     assert done.code == 0, done.err
     expected = validate(

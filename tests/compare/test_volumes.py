@@ -204,3 +204,23 @@ def test_a_map_of_a_recording_may_not_exhaust_memory() -> None:
     assert grid is not None
     assert np.prod(grid.shape) <= CELLS
     assert min(grid.shape) >= 56
+
+
+def test_explain_guesses_one_scaling_however_often_it_is_stopped(folder: Path, onnxcam: Callable[..., Ran]) -> None:
+    """And a header whose affine is zero places no voxel."""
+    scan = ball(PLACES[0])
+    np.save("a.npy", np.uint8(255 * np.clip(scan, 0, 1)))
+    Path("b.npy").write_bytes(b"")
+    nibabel.save(nibabel.Nifti1Image(np.float32(9 * scan), np.eye(4)), "c.nii")
+    header = Path("c.nii").read_bytes()
+    Path("c.nii").write_bytes(header[:280] + bytes(48) + header[328:])
+    words = ("explain", folder / "float.onnx", "a.npy", "b.npy", "c.nii", "--maps", "all", "-o")
+    assert onnxcam(*words, "out", "--strict").code == 2
+    np.save("b.npy", scan)
+    scores = []
+    for place in ("out", "fresh"):
+        ran = onnxcam(*words, place)
+        assert ran.code == 0, ran.err
+        scores.append([entry["score"] for entry in json.loads(Path(place, "manifest.json").read_text("utf-8"))])
+    assert scores[0] == scores[1]
+    assert len(scores[0]) == 3

@@ -280,7 +280,7 @@ def test_lists_of_an_earlier_repair_are_removed(kept: tuple[Repair, Path], tmp_p
         save_report(found, tmp_path, ["nncf"])
     save_report(found, tmp_path, ["nncf"], overwrite=True)
     assert {path.name for path in tmp_path.iterdir()} == {"repair.json", "ignored_scope.py", "mine.txt"}
-    save_report(replace(found, keep=KeepFloat([], [], [], [])), tmp_path, ["nncf"])
+    save_report(replace(found, keep=KeepFloat([], [], [], [])), tmp_path, ["nncf"], overwrite=True)
     assert {path.name for path in tmp_path.iterdir()} == {"repair.json", "mine.txt"}
 
 

@@ -167,7 +167,7 @@ def test_command(onnxcam: Run) -> None:
         ["two.png", "1", "red", "1"],
         ["two.png", "2", "green", "0"],
     ]
-    assert rows[2][4:] == ["95.3%", "100.0%", str(Path("out/two-concepts-dff-overlay.jpg"))]
+    assert rows[2][4:] == ["95.3%", "100.0%", str(Path("out/two-concepts-dff-concepts-2-together-yes-overlay.jpg"))]
     one, broken, two = json.loads(Path("out/manifest.json").read_text("utf-8"))
     assert set(broken) == {"image", "error"}
     assert [len(each["warnings"]) for each in (one, two)] == [1, 1]
@@ -186,7 +186,7 @@ def test_command(onnxcam: Run) -> None:
     assert ran.code == 0, ran.err
     assert [row.split("\t")[0] for row in ran.out.splitlines()[1:]] == ["one.png", "two.png"]
     assert onnxcam("explain", "net.onnx", "two.png", *"-p unit -m dff -l a --set concepts=2 -o out".split()).code == 0
-    assert Path("out/two-concepts-dff-a-raw.npy").exists()  # beside that of the layer by itself
+    assert Path("out/two-concepts-dff-a-concepts-2-raw.npy").exists()  # beside that of the layer by itself
     assert "independent of the class" not in ran.err  # the target ranks the concepts
 
 
@@ -219,9 +219,9 @@ def test_the_page(onnxcam: Run) -> None:
         Path(name).write_bytes((assets / source).read_bytes())
     assert len(follow("concepts.md", onnxcam)) == 2
     assert {path.name for path in Path("both").iterdir()} == {
-        "img-concepts-dff-overlay.jpg",
-        "img-concepts-dff-raw.npy",
+        "img-concepts-dff-concepts-6-together-yes-overlay.jpg",
+        "img-concepts-dff-concepts-6-together-yes-raw.npy",
         "manifest.json",
-        "second-concepts-dff-overlay.jpg",
-        "second-concepts-dff-raw.npy",
+        "second-concepts-dff-concepts-6-together-yes-overlay.jpg",
+        "second-concepts-dff-concepts-6-together-yes-raw.npy",
     }

@@ -247,7 +247,7 @@ def test_resized_is_linear_between_pixel_centres() -> None:
     ],
 )
 def test_names_of_0_1_warn_and_are_the_new_ones(module: str, old: str, new: object) -> None:
-    with pytest.warns(DeprecationWarning, match=f"{old} is onnxcam.methods.* now; the old name goes with the next"):
+    with pytest.warns(DeprecationWarning, match=f"{old} is onnxcam.methods.* now; the old name ends with version"):
         assert getattr(importlib.import_module(module), old) is new
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         importlib.import_module(module).Nothing  # noqa: B018

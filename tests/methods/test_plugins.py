@@ -60,7 +60,7 @@ def test_import_of_a_file_or_a_module(onnxcam: Callable[..., Ran]) -> None:
         sys.modules.pop("mine_cam", None)
         ran = onnxcam("explain", SHAPES, PICTURE, "-m", "mine", "--set", "share=2", "--import", name, "-o", "out")
         assert ran.code == 0, ran.err
-        assert list(Path("out").glob("shapes_1-*-mine-raw.npy"))
+        assert list(Path("out").glob("shapes_1-*-mine-share-2-raw.npy"))
 
 
 @pytest.mark.parametrize(
