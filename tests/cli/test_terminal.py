@@ -88,6 +88,7 @@ def test_another_model_adds_to_the_folder(onnxcam: Run) -> None:
     manifest = json.loads(Path("out/manifest.json").read_text(encoding="utf-8"))
     assert sorted(Path(entry["raw"]).name for entry in manifest) == sorted(set(raws))
     assert {entry["model"] for entry in manifest} == {str(SHAPES), "other.onnx"}
+    assert [entry["settings"] for entry in manifest if "smooth" in entry["raw"]] == [{"smooth": "eigen"}]
 
 
 @pytest.mark.parametrize(

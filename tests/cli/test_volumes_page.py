@@ -31,7 +31,7 @@ def test_the_page(onnxcam: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for number, pixels in enumerate(np.round(1000 * image[:40]).astype(np.int16)):
         write(Path("series"), 2.5 * number, pixels, RescaleSlope=0.001, RescaleIntercept=0)
     assert len(follow("volumes.md", onnxcam)) == 3
-    (path,) = Path("nifti").glob("scan-class=ring-*-map.nii.gz")
+    (path,) = Path("nifti").glob("scan-class-ring-*-map.nii.gz")
     found = nibabel.load(path)
     np.testing.assert_array_equal(found.affine, affine)
     assert found.shape == image.shape
