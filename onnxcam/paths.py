@@ -23,6 +23,7 @@ __all__ = [
     "entries",
     "is_address",
     "kind",
+    "naming",
     "opened",
     "read_bytes",
     "read_text",
@@ -153,3 +154,8 @@ def _unreadable(path: PathLike, error: OSError | ValueError) -> str:
 
 def _why(error: OSError | ValueError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def naming(path: str, error: str) -> str:
+    """Return the message *error* about the file *path*, with the name where it says none."""
+    return error if Path(path).name in error else f"{path}: {error}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnxcam.cli import effects, options, summary
+from onnxcam.paths import naming
 from onnxcam.progress import Progress
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def finish(found: Evaluation, output: Path, *, as_json: bool) -> None:
     else:
         _print(found)
         show.where(output)
-    show.warnings([*(f"left out: {why}" for _, why in found.unreadable), *found.warnings])
+    show.warnings([*(f"left out: {naming(name, why)}" for name, why in found.unreadable), *found.warnings])
     _summary(found, output).tell()
 
 

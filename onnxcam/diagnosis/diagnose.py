@@ -26,7 +26,7 @@ from onnxcam.graph.io import ModelLike, load, to_proto
 from onnxcam.media import image as files
 from onnxcam.metadata.card import KEY
 from onnxcam.methods import GraphMethod, find_method, read_settings
-from onnxcam.paths import PathLike
+from onnxcam.paths import PathLike, naming
 from onnxcam.progress import Progress, Told, quiet, untold, values_in_words
 from onnxcam.targets.detection import Detections
 from onnxcam.targets.goal import Goal, Look
@@ -294,7 +294,7 @@ def _read(observer: Observer, names: Sequence[str], most: int) -> tuple[list[Pre
         try:
             found.append(observer.prepare(name))
         except ImageError as error:
-            unreadable.append(f"left out: {error}")
+            unreadable.append(f"left out: {naming(name, str(error))}")
     if not found:
         raise ImageError(f"none of the {len(unreadable)} images could be read; the first: {unreadable[0][10:]}")
     return found, unreadable

@@ -7,7 +7,6 @@ import inspect
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, TypeAlias, Unpack
 
 import onnxcam
@@ -235,8 +234,7 @@ class _ImageRun:
 
 def named(entry: Mapping[str, str]) -> str:
     """Return the error of a failed entry with the name of its image."""
-    name, error = entry["image"], entry["error"]
-    return error if Path(name).name in error else f"{name}: {error}"
+    return paths.naming(entry["image"], entry["error"])
 
 
 def identity(explainer: Explainer, targets: Sequence[str | None], **drawing: Unpack[Drawing]) -> dict[str, Any]:

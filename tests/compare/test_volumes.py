@@ -224,3 +224,14 @@ def test_explain_guesses_one_scaling_however_often_it_is_stopped(folder: Path, o
         scores.append([entry["score"] for entry in json.loads(Path(place, "manifest.json").read_text("utf-8"))])
     assert scores[0] == scores[1]
     assert len(scores[0]) == 3
+
+
+@pytest.mark.parametrize("command", ["validate", "record", "evaluate", "pack"])
+def test_what_is_left_out_has_a_name(command: str, folder: Path, onnxcam: Callable[..., Ran]) -> None:
+    model, scan = folder / "float.onnx", ball(PLACES[0])
+    np.save("scan.npy", scan)
+    np.save("short.npy", scan[:8])
+    more = {"validate": [model], "evaluate": ["--metric", "sparseness"]}.get(command, [])
+    scans = ["--images", "scan.npy", "--images", "short.npy"] if command == "pack" else ["scan.npy", "short.npy"]
+    ran = onnxcam(command, model, *more, *scans, "-p", "raw", "-o", "out.zip" if command == "pack" else "out")
+    assert "left out: short.npy: the model takes volumes of" in ran.err
