@@ -140,11 +140,15 @@ def command(
 
 
 def _told_once(methods: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield each method and why it does not apply; where an earlier one has the same reason, that one's name."""
+    """Yield each method and why it does not apply; where an earlier one has the same long reason, that one's name."""
     first: dict[str, str] = {}
     for name, why in methods.items():
         known = first.setdefault(why.removeprefix(f"{name} "), name)
-        yield name, why if known == name or not why else f"as {known}"
+        yield name, why if known == name or len(why) <= _SHORT else f"as {known}"
+
+
+_SHORT = 60
+"""The length of a reason that is said again."""
 
 
 def _layer(row: LayerRow) -> tuple[str, ...]:

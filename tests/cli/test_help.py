@@ -49,7 +49,11 @@ def test_the_help_is_grouped(onnxcam: Callable[..., Ran]) -> None:
 def test_the_help_is_short_and_plain(onnxcam: Callable[..., Ran], commands: dict[str, Any]) -> None:
     assert "..." not in onnxcam("-h").out.partition("\nExplain:\n")[2]
     for name in ("serve", "web"):
-        assert "More options" not in onnxcam(name, "-h").out
+        others = (
+            onnxcam(name, "-h").out.partition("More options:")[2].partition("Examples:")[0]
+        )  # older versions of Typer list --help there
+        assert "--model" not in others
+        assert "--port" not in others
     assert "list[" not in "".join(onnxcam(name, "-h").out for name in commands)
 
 

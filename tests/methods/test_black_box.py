@@ -59,7 +59,8 @@ def test_the_others_name_the_operator(method: str) -> None:
 def test_inspect_lists_the_same_methods(tmp_path) -> None:
     onnx.save(scaled_model(), tmp_path / "scaled.onnx")
     found = survey(tmp_path / "scaled.onnx")
-    assert {method for method, why in found.methods.items() if not why} == set(WITHOUT_GRADIENT)
+    missing = "needs pip install"
+    assert {name for name, why in found.methods.items() if not why or why.startswith(missing)} == set(WITHOUT_GRADIENT)
 
 
 def test_a_network_of_steps_has_no_gradient_and_the_error_offers_the_same() -> None:
