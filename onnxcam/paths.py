@@ -157,5 +157,6 @@ def _why(error: OSError | ValueError) -> str:
 
 
 def naming(path: str, error: str) -> str:
-    """Return the message *error* about the file *path*, with the name where it says none."""
-    return error if Path(path).name in error else f"{path}: {error}"
+    """Return the message *error* about the file *path*, or its frame ``clip.mp4#3``, with the name if it says none."""
+    name = re.sub(r"#\d+$", "", Path(path).name)
+    return error if name in error else f"{path}: {error}"
