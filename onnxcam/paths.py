@@ -6,7 +6,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias
@@ -23,6 +23,7 @@ __all__ = [
     "entries",
     "is_address",
     "kind",
+    "left_out",
     "naming",
     "opened",
     "read_bytes",
@@ -160,3 +161,8 @@ def naming(path: str, error: str) -> str:
     """Return the message *error* about the file *path*, or its frame ``clip.mp4#3``, with the name if it says none."""
     name = re.sub(r"#\d+$", "", Path(path).name)
     return error if name in error else f"{path}: {error}"
+
+
+def left_out(failed: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a warning for each file that was left out; *failed* are paths and their errors."""
+    return [f"left out: {naming(path, error)}" for path, error in failed]

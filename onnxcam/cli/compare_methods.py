@@ -9,6 +9,7 @@ import typer
 
 from onnxcam.cli import effects, options, sheets
 from onnxcam.cli.summary import RunSummary, done_of, shell
+from onnxcam.paths import left_out
 
 
 def command(
@@ -52,7 +53,6 @@ def command(
     """Compare methods by time and agreement of their maps. Also shows what each assumes, and a sheet of the maps."""
     from onnxcam.cli import show
     from onnxcam.explainer.explainer import Explainer
-    from onnxcam.explainer.many import named
     from onnxcam.media import image
     from onnxcam.methods import find_method
     from onnxcam.metrics.agreement import COMPARED, compare_methods
@@ -90,7 +90,7 @@ def command(
         show.table(("method", "# ms an image", "# agreement", "nearest", "assumes"), lines)
     show.warnings(
         [f"{row.method} does not apply: {row.refused}" for row in found.rows if row.refused]
-        + [f"left out: {named({'image': name, 'error': why})}" for name, why in found.grid.failed]
+        + left_out(found.grid.failed)
     )
     rows = [row for row in found.rows if row.agreement is not None]
     odd = min(rows, key=lambda row: row.agreement or 0.0, default=None) if len(rows) > 2 else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from onnxcam.cli import effects, options, summary
-from onnxcam.paths import naming
+from onnxcam.paths import left_out
 from onnxcam.progress import Progress
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def finish(found: Evaluation, output: Path, *, as_json: bool) -> None:
     else:
         _print(found)
         show.where(output)
-    show.warnings([*(f"left out: {naming(name, why)}" for name, why in found.unreadable), *found.warnings])
+    show.warnings([*left_out(found.unreadable), *found.warnings])
     _summary(found, output).tell()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onnxcam.cli import each_method, effects, options, parts, sheets
+from onnxcam.paths import left_out
 from onnxcam.progress import Progress, quiet
 
 if TYPE_CHECKING:
@@ -262,12 +263,10 @@ def _require_other_layers(explainer: Explainer, layers: Sequence[str]) -> None:
 
 def _left_out(folder: Folder, names: Sequence[str]) -> list[str]:
     """Return warnings about the images that could not be explained: the first ones, and their number."""
-    from onnxcam.explainer.many import named
-
     failed = folder.failed
     count = len({entry["image"] for entry in failed})
     total = [f"left out: {count} of {len(names)} pictures; manifest.json names them"] if count else []
-    return [*(f"left out: {named(entry)}" for entry in failed[:_SHOWN]), *total]
+    return [*left_out((entry["image"], entry["error"]) for entry in failed[:_SHOWN]), *total]
 
 
 _NO_SHEET = "scale dpi", "without --sheet"

@@ -148,7 +148,7 @@ def _told_once(methods: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 _SHORT = 60
-"""The length of a reason that is said again."""
+"""A reason of at most this many characters is written at each method that has it."""
 
 
 def _layer(row: LayerRow) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import typer
 
 from onnxcam.cli import options
 from onnxcam.cli.summary import RunSummary, done_of
-from onnxcam.paths import naming
+from onnxcam.paths import left_out
 
 
 def command(
@@ -74,7 +74,7 @@ def command(
     )
     rows = [("pictures", str(made.pictures)), ("layer", made.layer or ""), ("zip", str(made.path))]
     show.table(("pack", "value"), rows)
-    show.warnings([f"left out: {naming(name, why)}" for name, why in made.unreadable])
+    show.warnings(left_out(made.unreadable))
     show.warnings(made.warnings)
     RunSummary(
         done_of(made.pictures, made.pictures + len(made.unreadable), "image"),

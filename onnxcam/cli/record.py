@@ -10,7 +10,7 @@ import typer
 
 from onnxcam.cli import options
 from onnxcam.cli.summary import FirstResult, RunSummary, done_of, guess_of, shell
-from onnxcam.paths import naming
+from onnxcam.paths import left_out
 
 
 def command(
@@ -82,7 +82,7 @@ def command(
     rows = [("pictures", str(made.pictures)), ("method", info.method), ("layer", info.layer or "")]
     show.table(("recording", "value"), [*rows, ("preprocess", info.preprocess), ("provider", info.provider)])
     show.where(output)
-    show.warnings([*filter(None, [made.damaged]), *(f"left out: {naming(name, why)}" for name, why in made.unreadable)])
+    show.warnings([*filter(None, [made.damaged]), *left_out(made.unreadable)])
     show.warnings([*told, *made.warnings])
     total = made.pictures + len(made.unreadable)
     RunSummary(

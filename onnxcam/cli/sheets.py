@@ -11,6 +11,7 @@ import typer
 
 from onnxcam import files
 from onnxcam.cli.summary import RunSummary, done_of
+from onnxcam.paths import left_out
 
 if TYPE_CHECKING:
     from onnxcam.explainer.explainer import Explainer
@@ -111,7 +112,6 @@ class SheetRun:
         """Explain the images, write the sheet, and print what is on it."""
         from onnxcam.cli import show
         from onnxcam.explainer.grid import explain_grid
-        from onnxcam.explainer.many import named
 
         grid = explain_grid(explainers, names, targets, strict=strict, progress=show.explaining)
         self.save(grid)
@@ -119,7 +119,7 @@ class SheetRun:
             show.json(grid.entries)
         else:
             show.print_out(str(self.path))
-        show.warnings([f"left out: {named({'image': name, 'error': why})}" for name, why in grid.failed])
+        show.warnings(left_out(grid.failed))
         entries = grid.entries
         for explainer in explainers:
             show.notes(explainer.choice, [{"note": "", **one} for one in entries if one["method"] == explainer.method])

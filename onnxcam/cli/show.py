@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rich.console import Console
 
 from onnxcam.cli.tables import print_table
-from onnxcam.paths import is_address, naming
+from onnxcam.paths import is_address, left_out
 from onnxcam.structure.layer import Choice
 from onnxcam.text import plain, to_json
 
@@ -127,7 +127,7 @@ def shard(summary: ShardSummary, folder: Path, *, as_json: bool) -> None:
         rows = [("images", f"{done}"), ("left out", f"{len(summary.unreadable)}")]
         table((f"shard {summary.shard}", "# count"), rows)
         where(folder)
-    warnings([f"left out: {naming(name, why)}" for name, why in summary.unreadable])
+    warnings(left_out(summary.unreadable))
     print_err(f"shard {summary.shard} is complete; `onnxcam merge` joins all shards")
 
 

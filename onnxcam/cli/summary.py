@@ -58,8 +58,8 @@ class RunSummary:
         if self.first:
             yield f"look first at: {self.first}"
         guess = guessed.get("preprocessing")
-        is_open = guess is None or guess.startswith("one of ")  # no volume was seen
-        stated = "" if is_open else f"state the preprocessing if the guess is right: -p {shell(str(guess))}"
+        is_known = guess is not None and not guess.startswith("one of ")  # as it does before a volume is seen
+        stated = f"state the preprocessing if the guess is right: -p {shell(guess)}" if is_known else ""
         if after := "; ".join(filter(None, [stated, self.next])):
             yield f"next: {after}"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from onnxcam.cli import summary
-from onnxcam.paths import naming
+from onnxcam.paths import left_out
 
 if TYPE_CHECKING:
     from onnxcam.compare.validation import Statistics, Validation, Verdict
@@ -113,7 +113,7 @@ def _note(found: Validation) -> None:
     from onnxcam.cli import show
     from onnxcam.compare import layer_agreement, slices
 
-    left = [f"left out: {naming(name, why)}" for name, why in found.unreadable[:SHOWN]]
+    left = left_out(found.unreadable[:SHOWN])
     if len(found.unreadable) > SHOWN:
         left.append(f"left out: {len(found.unreadable) - SHOWN} more that cannot be read; the report names them")
     show.warnings([*found.damaged, *left, *found.warnings])

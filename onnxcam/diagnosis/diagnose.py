@@ -26,7 +26,7 @@ from onnxcam.graph.io import ModelLike, load, to_proto
 from onnxcam.media import image as files
 from onnxcam.metadata.card import KEY
 from onnxcam.methods import GraphMethod, find_method, read_settings
-from onnxcam.paths import PathLike, naming
+from onnxcam.paths import PathLike, left_out, naming
 from onnxcam.progress import Progress, Told, quiet, untold, values_in_words
 from onnxcam.targets.detection import Detections
 from onnxcam.targets.goal import Goal, Look
@@ -287,17 +287,17 @@ def _read(observer: Observer, names: Sequence[str], most: int) -> tuple[list[Pre
         ImageError: none can be read.
     """
     found: list[PreparedImage] = []
-    unreadable: list[str] = []
+    unreadable: list[tuple[str, str]] = []
     for name in dict.fromkeys(names):
         if len(found) == most:
             break
         try:
             found.append(observer.prepare(name))
         except ImageError as error:
-            unreadable.append(f"left out: {naming(name, str(error))}")
+            unreadable.append((name, str(error)))
     if not found:
-        raise ImageError(f"none of the {len(unreadable)} images could be read; the first: {unreadable[0][10:]}")
-    return found, unreadable
+        raise ImageError(f"none of the {len(unreadable)} images could be read; the first: {naming(*unreadable[0])}")
+    return found, left_out(unreadable)
 
 
 def _finite(found: Damage) -> Damage:

@@ -26,7 +26,7 @@ from onnxcam.metadata.reading import Part
 from onnxcam.methods.base import NONE
 from onnxcam.progress import Progress, quiet
 
-__all__ = ["FINISHERS", "explain_images", "identity", "named", "origin"]
+__all__ = ["FINISHERS", "explain_images", "identity", "origin"]
 
 FINISHERS = 2
 """Threads that draw and write."""
@@ -98,12 +98,14 @@ def explain_images(
             run.load,
             run.explain,
             run.write,
-            jobs=jobs if all(map(explainer.network.modality.decodes, names)) else 1,  # a volume sets the scaling
+            jobs=jobs if all(map(explainer.network.modality.decodes, names)) else 1,  # volumes are large: one at a time
             finishers=FINISHERS,
         )
         next(ticks, None)
         if not folder.explained:
-            raise OnnxcamError(f"no image of {len(names)} was explained; the first: {named(folder.failed[0])}")
+            first = folder.failed[0]
+            why = paths.naming(first["image"], first["error"])
+            raise OnnxcamError(f"no image of {len(names)} was explained; the first: {why}")
     except OnnxcamError as error:
         if not folder.done:
             raise
@@ -224,17 +226,12 @@ class _ImageRun:
     def _stated(self, image: _RunImage, error: OnnxcamError) -> OnnxcamError:
         """Return *error* with the name of its image, if there are several."""
         alone = len(self.names) == 1
-        return error if alone else type(error)(named({"image": image.name, "error": str(error)}))
+        return error if alone else type(error)(paths.naming(image.name, str(error)))
 
     def write(self, images: Sequence[_RunImage]) -> None:
         """Draw and write the explanations of the images of a batch; called by threads."""
         for image in images:
             self.folder.put(image.number, image.name, image.found, image.sha256, **self.drawing)
-
-
-def named(entry: Mapping[str, str]) -> str:
-    """Return the error of a failed entry with the name of its image."""
-    return paths.naming(entry["image"], entry["error"])
 
 
 def identity(explainer: Explainer, targets: Sequence[str | None], **drawing: Unpack[Drawing]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onnxcam import markup
-from onnxcam.paths import naming
+from onnxcam.paths import left_out
 
 if TYPE_CHECKING:
     from onnxcam.metrics.results import Evaluation, Summary
@@ -25,7 +25,7 @@ def html(found: Evaluation) -> markup.Markup:
     ]
     pictures = len({row.image for row in found.rows})
     checks = [(one.check, one.method, "passed" if one.passed else "failed", one.verdict) for one in found.checks]
-    left = [f"left out: {naming(name, why)}" for name, why in found.unreadable]
+    left = left_out(found.unreadable)
     return markup.block(
         markup.table(rows, ("metric", *found.methods)),
         f"mean and 95 % interval over {pictures} images",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +55,13 @@ def run(file: Any, feeds: Arrays) -> Arrays:
 
 def baked(model: Path, folder: Path, feeds: Arrays, target: Any = "top", **settings: Any) -> tuple[Baked, Arrays]:
     """Bake *model* with its raw map, of the size of the layer where the method has one, and run the file."""
-    for size in ("layer", "input"):
-        with suppress(MethodError) if size == "layer" else nullcontext():
-            made = bake(
-                model, folder / "baked.onnx", target=target, raw=True, map_size=size, overwrite=True, **settings
-            )
-            break
+    how = {"target": target, "raw": True, "overwrite": True, **settings}
+    try:
+        made = bake(model, folder / "baked.onnx", map_size="layer", **how)
+    except MethodError as error:
+        if "leave out --map-size layer" not in str(error):  # the method has a layer
+            raise
+        made = bake(model, folder / "baked.onnx", **how)
     return made, run(made.path, feeds)
 
 

@@ -10,7 +10,7 @@ from onnxcam.compare.report import ranking
 from onnxcam.compare.report.formatting import count, interval, number, value
 from onnxcam.compare.report.html import short_names
 from onnxcam.compare.report.panel import panel
-from onnxcam.paths import naming
+from onnxcam.paths import left_out
 
 if TYPE_CHECKING:
     from onnxcam.compare.image_comparison import ImageComparison
@@ -46,7 +46,7 @@ def html(found: Validation) -> markup.Markup:
     reference, candidate = short_names(found.reference.name, found.candidate.name)
     names = f"{candidate} against {reference}, {count(len(found.journal))}"
     why = "" if found.diagnosis is None else f"why: {found.diagnosis['sentence']}"
-    left = [f"left out: {naming(name, reason)}" for name, reason in found.unreadable]
+    left = left_out(found.unreadable)
     return markup.block(
         verdict,
         names,

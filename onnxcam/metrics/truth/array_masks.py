@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxcam import paths
 from onnxcam.errors import ImageError, TruthError
 from onnxcam.media import numpy_files, volume
-from onnxcam.metrics.truth.annotation import Annotation
-from onnxcam.metrics.truth.masks import annotation_of
-from onnxcam.metrics.truth.source import TruthPath, TruthSource
+from onnxcam.metrics.truth.masks import MaskFiles
+from onnxcam.metrics.truth.source import TruthPath
 
 __all__ = ["ArrayMaskTruth"]
 
@@ -22,41 +21,28 @@ _SUFFIXES = (*volume.NIFTI, *numpy_files.SUFFIXES)
 _LARGEST = 2**15
 
 
-class ArrayMaskTruth(TruthSource):
+class ArrayMaskTruth(MaskFiles):
     """A folder of arrays of the inputs' names, or one array; as long as the input on each axis."""
 
     format = "arrays"
     title = "a folder of masks as arrays (.nii.gz, .npy)"
-
-    def __init__(self, place: TruthPath, values: str = "object") -> None:
-        super().__init__(place)
-        self._values, self.single = values, place.kind == "file"
 
     @classmethod
     def fits(cls, place: TruthPath) -> bool:
         """Return whether the place is an array, or a folder with arrays."""
         return place.path.name.lower().endswith(_SUFFIXES) or bool(place.files(".nii", ".gz", *numpy_files.SUFFIXES))
 
-    def annotation(self, picture: Path, size: tuple[int, ...]) -> Annotation | None:
-        """Return the mask of *picture*, of *size*, and an object for each value in it."""
-        path = self._mask(picture)
-        return None if path is None else annotation_of(_read(path, size), size, path, self._values)
-
-    def has(self, picture: Path) -> bool:
-        """Return whether there is a mask for *picture*."""
-        return self._mask(picture) is not None
-
     def missing(self, picture: Path) -> str:
         """Return the names of the masks that the input may have."""
         names = ", ".join(f"{_stem(picture)}{end}" for end in _ENDS)
         return f"no mask for {picture.name}: '{self.path}' has none of {names}, with {', '.join(_SUFFIXES)}"
 
-    def _mask(self, picture: Path) -> Path | None:
-        if self.single:
-            return self.path
+    def _places(self, picture: Path) -> Iterator[Path]:
         names = (f"{_stem(picture)}{end}{suffix}" for end in _ENDS for suffix in _SUFFIXES)
-        found = (self.path / name for name in names)
-        return next((path for path in found if path != picture and paths.kind(path) == "file"), None)
+        return (path for name in names if (path := self.path / name) != picture)
+
+    def _read(self, path: Path, size: tuple[int, ...]) -> NDArray[Any]:
+        return _read(path, size)
 
 
 def _stem(picture: Path) -> str:

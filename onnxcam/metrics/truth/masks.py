@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from onnxcam.media import image_headers
 from onnxcam.metrics.truth.annotation import Annotation, LazyMask, Object
 from onnxcam.metrics.truth.source import TruthPath, TruthSource
 
-__all__ = ["MASK_VALUES", "VOID", "MaskTruth", "annotation_of", "read_mask"]
+__all__ = ["MASK_VALUES", "VOID", "MaskFiles", "MaskTruth", "annotation_of", "read_mask"]
 
 MASK_VALUES = ("object", "class", "class+1")
 VOID = 255
@@ -24,38 +26,56 @@ VOID = 255
 _ENDS = ("", "_mask", "_masks")
 
 
-class MaskTruth(TruthSource):
-    """A folder of masks of the images' names, or one mask."""
-
-    format = "masks"
-    title = "a folder of PNG masks"
+class MaskFiles(TruthSource):
+    """A folder of files of the inputs' names, each a mask of numbers, or one such file for all inputs."""
 
     def __init__(self, place: TruthPath, values: str = "object") -> None:
         super().__init__(place)
         self._values, self.single = values, place.kind == "file"
+
+    @abstractmethod
+    def _places(self, picture: Path) -> Iterator[Path]:
+        """Yield the files that may hold the mask of *picture*, the likeliest first."""
+
+    @abstractmethod
+    def _read(self, path: Path, size: tuple[int, ...]) -> NDArray[Any]:
+        """Return the mask at *path*, of an input of *size*."""
+
+    def annotation(self, picture: Path, size: tuple[int, ...]) -> Annotation | None:
+        """Return the mask of *picture*, of *size*, and an object for each value in it."""
+        path = self._mask(picture)
+        return None if path is None else annotation_of(self._read(path, size), size, path, self._values)
+
+    def has(self, picture: Path) -> bool:
+        """Return whether there is a mask for *picture*."""
+        return self._mask(picture) is not None
+
+    def _mask(self, picture: Path) -> Path | None:
+        if self.single:
+            return self.path
+        return next((path for path in self._places(picture) if paths.kind(path) == "file"), None)
+
+
+class MaskTruth(MaskFiles):
+    """A folder of masks of the images' names, or one mask."""
+
+    format = "masks"
+    title = "a folder of PNG masks"
 
     @classmethod
     def fits(cls, place: TruthPath) -> bool:
         """Return whether the place is a PNG, or a folder with PNG files."""
         return place.ending == ".png" or bool(place.files(".png"))
 
-    def annotation(self, picture: Path, size: tuple[int, int]) -> Annotation | None:
-        """Return the mask of *picture* and an object for each value in it."""
-        path = self._mask(picture)
-        return None if path is None else annotation_of(read_mask(path), size, path, self._values)
-
-    def has(self, picture: Path) -> bool:
-        """Return whether there is a mask for *picture*."""
-        return self._mask(picture) is not None
-
     def missing(self, picture: Path) -> str:
         """Return the names of the masks that the image may have."""
         return f"no mask for {picture.name}: '{self.path}' has neither " + " nor ".join(_names(picture))
 
-    def _mask(self, picture: Path) -> Path | None:
-        if self.single:
-            return self.path
-        return next((self.path / name for name in _names(picture) if paths.kind(self.path / name) == "file"), None)
+    def _places(self, picture: Path) -> Iterator[Path]:
+        return (self.path / name for name in _names(picture))
+
+    def _read(self, path: Path, size: tuple[int, ...]) -> NDArray[Any]:
+        return read_mask(path)
 
 
 def _names(picture: Path) -> list[str]:

@@ -25,7 +25,7 @@ def preprocess_image(img: Any, mean: Sequence[float] = _HALF, std: Sequence[floa
     """
     image = as_array(img)
     if image.ndim != 3:
-        raise ImageError(f"the image has the shape {list(image.shape)}; give one [H, W, 3], such as an RGB photo")
+        raise _of_shape(image)
     values = image.astype(np.float32) / (255 if image.dtype == np.uint8 else 1)
     scaled = (values - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
     return np.moveaxis(scaled, -1, 0)[None].astype(np.float32)
@@ -51,7 +51,7 @@ def show_cam_on_image(
 
     image, cam = as_array(img), as_array(mask).astype(np.float32)
     if image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise ImageError(f"the image has the shape {list(image.shape)}; give one [H, W, 3], such as an RGB photo")
+        raise _of_shape(image)
     if cam.shape != image.shape[:2]:
         raise ImageError(
             f"the map has the shape {list(cam.shape)} and the image {list(image.shape)}; give one map [H, W] of the "
@@ -66,3 +66,8 @@ def show_cam_on_image(
     heat = cv2.applyColorMap((255 * np.minimum(cam, 1)).astype(np.uint8), colormap)
     mixed = (1 - image_weight) * (heat[..., ::-1] if use_rgb else heat) / 255 + image_weight * image
     return np.asarray(255 * (mixed / mixed.max())).astype(np.uint8)
+
+
+def _of_shape(image: NDArray[Any]) -> ImageError:
+    """Return the error of an *image* that is not [H, W, 3]."""
+    return ImageError(f"the image has the shape {list(image.shape)}; give one [H, W, 3], such as an RGB photo")
